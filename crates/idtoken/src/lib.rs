@@ -1,1 +1,3 @@
-//! .
+//! Google-signed OIDC ID tokens.
+
+pub mod clock;

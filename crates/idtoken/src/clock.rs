@@ -1,0 +1,137 @@
+//! Wall-clock time, behind a seam.
+//!
+//! The `exp` of a token is a wall-clock time, and a virtual machine that was suspended has a
+//! monotonic clock that lies about how long it slept. So every expiry in this crate is compared
+//! with a [`Clock`], and this module is the only place that reads the system's.
+//!
+//! ```
+//! use std::time::{Duration, SystemTime};
+//! use idtoken::clock::{Clock, ManualClock};
+//!
+//! let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+//! let before = clock.now();
+//! clock.advance(Duration::from_secs(60));
+//! assert_eq!(clock.now(), before + Duration::from_secs(60));
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// Tells the wall-clock time.
+///
+/// A call must be cheap and must not block: one is made for every request that carries a token
+/// and for every token verified.
+pub trait Clock: Send + Sync + 'static {
+    /// The wall-clock time now.
+    fn now(&self) -> SystemTime;
+}
+
+/// The system's own clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the one home of the system's clock")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// A clock that moves only when told, for tests.
+///
+/// Clones share one time: hand one to the cache or verifier under test and keep the other. It can
+/// step backwards as well as forwards, as a real wall clock can.
+#[derive(Clone)]
+pub struct ManualClock {
+    nanos_since_epoch: Arc<AtomicU64>,
+}
+
+impl ManualClock {
+    /// A clock that stands at `now`. Times before 1970 are taken as 1970.
+    #[must_use]
+    pub fn new(now: SystemTime) -> Self {
+        Self { nanos_since_epoch: Arc::new(AtomicU64::new(nanos(now))) }
+    }
+
+    /// A clock that stands at the system's present time.
+    #[must_use]
+    pub fn starting_now() -> Self {
+        Self::new(SystemClock.now())
+    }
+
+    /// Moves forward by `by`.
+    pub fn advance(&self, by: Duration) {
+        let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.update(|now| now.saturating_add(by));
+    }
+
+    /// Steps backwards by `by`, as when a clock that ran ahead is corrected.
+    pub fn step_back(&self, by: Duration) {
+        let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.update(|now| now.saturating_sub(by));
+    }
+
+    /// Jumps to `now`.
+    pub fn set(&self, now: SystemTime) {
+        self.nanos_since_epoch.store(nanos(now), Ordering::SeqCst);
+    }
+
+    fn update(&self, change: impl Fn(u64) -> u64) {
+        // The closure never declines, so the result says nothing.
+        let _ = self.nanos_since_epoch.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
+            Some(change(now))
+        });
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+            + Duration::from_nanos(self.nanos_since_epoch.load(Ordering::SeqCst))
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ManualClock").field(&self.now()).finish()
+    }
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> SystemTime {
+        (**self).now()
+    }
+}
+
+/// Whole seconds since 1970, the unit of `exp`, `iat` and `nbf` (RFC 7519 §2, NumericDate).
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_back_as_well_as_forward_and_is_shared() {
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(100));
+        let shared = clock.clone();
+        clock.advance(Duration::from_secs(5));
+        shared.step_back(Duration::from_secs(10));
+        assert_eq!(unix_seconds(clock.now()), 95);
+    }
+
+    #[test]
+    fn stops_at_the_epoch() {
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+        clock.step_back(Duration::from_secs(10));
+        assert_eq!(clock.now(), SystemTime::UNIX_EPOCH);
+    }
+}
