@@ -33,7 +33,10 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "the one home of the system's clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one home of the system's clock"
+    )]
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }
@@ -52,7 +55,9 @@ impl ManualClock {
     /// A clock that stands at `now`. Times before 1970 are taken as 1970.
     #[must_use]
     pub fn new(now: SystemTime) -> Self {
-        Self { nanos_since_epoch: Arc::new(AtomicU64::new(nanos(now))) }
+        Self {
+            nanos_since_epoch: Arc::new(AtomicU64::new(nanos(now))),
+        }
     }
 
     /// A clock that stands at the system's present time.
@@ -80,16 +85,15 @@ impl ManualClock {
 
     fn update(&self, change: impl Fn(u64) -> u64) {
         // The closure never declines, so the result says nothing.
-        let _ = self.nanos_since_epoch.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
-            Some(change(now))
-        });
+        let _ = self
+            .nanos_since_epoch
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(change(now)));
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH
-            + Duration::from_nanos(self.nanos_since_epoch.load(Ordering::SeqCst))
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.nanos_since_epoch.load(Ordering::SeqCst))
     }
 }
 
@@ -107,11 +111,14 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
 /// Whole seconds since 1970, the unit of `exp`, `iat` and `nbf` (RFC 7519 §2, NumericDate).
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 fn nanos(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
