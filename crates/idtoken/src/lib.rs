@@ -1,12 +1,27 @@
 //! Google-signed OIDC ID tokens.
 
 pub mod audience;
+pub mod cache;
 pub mod clock;
+pub mod error;
+pub mod loopback;
+pub mod source;
 pub mod transport;
 
+mod exchange;
 mod flight;
 mod jitter;
+mod scrub;
+mod token;
 mod verify;
 
 pub use self::audience::Audience;
-pub use self::verify::{ClaimError, Claims, ComputeEngine, GoogleClaims, Malformed, UnverifiedClaims};
+pub use self::cache::{TokenCache, TokenHandle};
+pub use self::clock::Clock;
+pub use self::error::{SourceError, SourceErrorKind, TokenError, TokenErrorKind};
+pub use self::source::TokenSource;
+pub use self::token::{IdToken, InvalidToken};
+pub use self::transport::Transport;
+pub use self::verify::{
+    ClaimError, Claims, ComputeEngine, GoogleClaims, Malformed, UnverifiedClaims,
+};

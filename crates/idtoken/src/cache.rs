@@ -1,0 +1,371 @@
+//! One token per audience, fetched once, shared by all, refreshed before it expires.
+//!
+//! A [`TokenCache`] sits on a [`TokenSource`]; a [`TokenHandle`] is the cache's view of one
+//! audience. Reading a cached token takes no lock and allocates nothing.
+//!
+//! * **Refresh-ahead.** With less than 225 s left a token is *due*: the call that notices starts a
+//!   refresh beside itself and goes on with the token it has. An outage of the source inside that
+//!   window goes unseen.
+//! * **Driven by requests, not timers.** A serverless instance has no CPU between requests, and an
+//!   audience that nobody calls must not be refreshed for ever.
+//! * **Single flight.** Callers that find no usable token share one fetch, its token or its error.
+//!   The fetch runs in a task of its own; dropping a waiting call leaves it to the others.
+//! * **Bounded.** 1,024 audiences by default. At the bound the one missed least goes: an audience
+//!   asked for only once goes before one that is in use, and one that a [`TokenHandle`] holds does
+//!   not go at all. When everything held is in use, a further handle works but shares with none.
+//! * **Recovery.** After a failure the next demand tries again, after a pause of 1 s that doubles
+//!   to 30 s; until then callers get the same error at once. No failure is for good.
+//!
+//! ```
+//! use idtoken::{Audience, IdToken, SourceError, TokenCache, TokenSource};
+//!
+//! # struct Source;
+//! # impl TokenSource for Source {
+//! #     async fn fetch(&self, _: &Audience) -> Result<IdToken, SourceError> { unimplemented!() }
+//! # }
+//! # async fn run(source: Source) -> Result<(), Box<dyn std::error::Error>> {
+//! let tokens = TokenCache::new(source);
+//! let hello = tokens.handle(&Audience::new("https://hello-abc.a.run.app")?);
+//! let header = hello.bearer().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use self::engine::Engine;
+use self::schedule::{DEFAULT_MARGIN, DEFAULT_PAUSE, Schedule};
+use self::slot::{Reading, Slot};
+use self::table::Table;
+use crate::audience::Audience;
+use crate::clock::{Clock, SystemClock};
+use crate::error::TokenError;
+use crate::jitter::Jitter;
+use crate::source::TokenSource;
+
+mod engine;
+mod schedule;
+mod slot;
+mod table;
+#[cfg(test)]
+mod tests;
+
+/// ID tokens for any number of audiences, from one source. Cloning shares the cache.
+#[derive(Clone)]
+pub struct TokenCache {
+    table: Arc<Table>,
+    engine: Arc<Engine>,
+}
+
+impl TokenCache {
+    /// A cache over `source`, with the defaults of [`TokenCache::builder`]. Needs no runtime.
+    pub fn new(source: impl TokenSource) -> Self {
+        Self::builder(source).build()
+    }
+
+    /// Sets clock, margins, limits.
+    pub fn builder<S: TokenSource>(source: S) -> TokenCacheBuilder<S> {
+        TokenCacheBuilder {
+            source,
+            clock: Arc::new(SystemClock),
+            jitter: None,
+            refresh_margin: DEFAULT_MARGIN,
+            refresh_jitter: DEFAULT_REFRESH_JITTER,
+            retry_pause: DEFAULT_PAUSE,
+            fetch_timeout: DEFAULT_FETCH_TIMEOUT,
+            max_audiences: DEFAULT_MAX_AUDIENCES,
+        }
+    }
+
+    /// The cache's view of one audience, to be kept and cloned. Nothing is fetched yet.
+    #[must_use]
+    pub fn handle(&self, audience: &Audience) -> TokenHandle {
+        // A flight that outlives its own timeout by this much has lost its runtime.
+        let flight_limit = self.engine.fetch_timeout + Duration::from_secs(1);
+        let slot = self
+            .table
+            .get_or_insert(audience, || Slot::new(audience.clone(), flight_limit));
+        TokenHandle {
+            slot,
+            engine: Arc::clone(&self.engine),
+        }
+    }
+
+    /// The handle of an audience that is held already, without allocating or locking.
+    #[must_use]
+    pub fn get(&self, audience: &str) -> Option<TokenHandle> {
+        let slot = self.table.get(audience)?;
+        Some(TokenHandle {
+            slot,
+            engine: Arc::clone(&self.engine),
+        })
+    }
+
+    /// How many audiences are held.
+    #[must_use]
+    pub fn audiences(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Fetches the tokens of `audiences` side by side, so that the first requests find them.
+    ///
+    /// A readiness probe can wait for this; a service that would rather start anyway can ignore the
+    /// error, since every later call tries again.
+    ///
+    /// # Errors
+    ///
+    /// The first [`TokenError`] met; the other fetches go on regardless.
+    pub async fn warm(
+        &self,
+        audiences: impl IntoIterator<Item = &Audience>,
+    ) -> Result<(), TokenError> {
+        let handles: Vec<_> = audiences
+            .into_iter()
+            .map(|audience| self.handle(audience))
+            .collect();
+        for handle in &handles {
+            self.engine.start(&handle.slot);
+        }
+        for handle in &handles {
+            handle.bearer().await?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache")
+            .field("audiences", &self.audiences())
+            .field("engine", &self.engine)
+            .finish()
+    }
+}
+
+/// The cache's view of one audience: cheap to clone, cheap to ask.
+#[derive(Clone)]
+pub struct TokenHandle {
+    slot: Arc<Slot>,
+    engine: Arc<Engine>,
+}
+
+impl TokenHandle {
+    /// The audience whose tokens this hands out.
+    #[must_use]
+    pub fn audience(&self) -> &Audience {
+        &self.slot.audience
+    }
+
+    /// The `Bearer …` header value, if a token is at hand. Never waits, locks or allocates.
+    ///
+    /// When the token is due for refresh, and this is called inside a tokio runtime, a refresh is
+    /// started beside it. The value is marked sensitive.
+    #[must_use]
+    pub fn try_bearer(&self) -> Option<HeaderValue> {
+        match self.engine.read(&self.slot) {
+            (Reading::Fresh(bearer), _) => Some(bearer),
+            (Reading::Due(bearer), now) => {
+                self.engine.refresh(&self.slot, now);
+                Some(bearer)
+            }
+            (Reading::Empty, _) => None,
+        }
+    }
+
+    /// The `Bearer …` header value, fetched if need be.
+    ///
+    /// # Errors
+    ///
+    /// The future resolves to a [`TokenError`] when there is no token and none can be had within
+    /// the fetch timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes nothing from others who wait for the same token.
+    pub fn bearer(&self) -> Acquire {
+        match self.try_bearer() {
+            Some(bearer) => Acquire {
+                outcome: Some(Ok(bearer)),
+                waiting: None,
+            },
+            None => {
+                let waiting = Arc::clone(&self.engine).acquire(Arc::clone(&self.slot));
+                Acquire {
+                    outcome: None,
+                    waiting: Some(Box::pin(waiting)),
+                }
+            }
+        }
+    }
+
+    /// Says that an upstream refused this value with 401.
+    ///
+    /// The next call fetches anew, and falls back to this token only if that fails. Does nothing
+    /// when `bearer` is not the token held, or arrived within the retry pause: an upstream that
+    /// refuses everything must not turn each answer into a fetch.
+    pub fn distrust(&self, bearer: &HeaderValue) {
+        self.slot
+            .distrust(bearer, self.engine.clock.now(), self.engine.schedule.pause);
+    }
+}
+
+impl fmt::Debug for TokenHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenHandle")
+            .field("audience", self.audience())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future of [`TokenHandle::bearer`]. Allocates only when a fetch is needed.
+#[must_use = "futures do nothing unless polled"]
+pub struct Acquire {
+    outcome: Option<Result<HeaderValue, TokenError>>,
+    waiting: Option<Pin<Box<dyn Future<Output = Result<HeaderValue, TokenError>> + Send>>>,
+}
+
+impl Future for Acquire {
+    type Output = Result<HeaderValue, TokenError>;
+
+    /// # Panics
+    ///
+    /// When polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.outcome.take() {
+            return Poll::Ready(outcome);
+        }
+        let waiting = self.waiting.as_mut().expect("polled after it was ready");
+        let outcome = std::task::ready!(waiting.as_mut().poll(cx));
+        self.waiting = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl fmt::Debug for Acquire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire")
+            .field("waiting", &self.waiting.is_some())
+            .finish()
+    }
+}
+
+/// Sets up a [`TokenCache`].
+///
+/// ```
+/// use std::time::Duration;
+/// # use idtoken::{Audience, IdToken, SourceError, TokenCache, TokenSource};
+/// # struct Source;
+/// # impl TokenSource for Source {
+/// #     async fn fetch(&self, _: &Audience) -> Result<IdToken, SourceError> { unimplemented!() }
+/// # }
+///
+/// let tokens = TokenCache::builder(Source)
+///     .fetch_timeout(Duration::from_secs(5))
+///     .max_audiences(100)
+///     .build();
+/// ```
+#[must_use]
+pub struct TokenCacheBuilder<S> {
+    source: S,
+    clock: Arc<dyn Clock>,
+    jitter: Option<u64>,
+    refresh_margin: Duration,
+    refresh_jitter: Duration,
+    retry_pause: Duration,
+    fetch_timeout: Duration,
+    max_audiences: usize,
+}
+
+impl<S: TokenSource> TokenCacheBuilder<S> {
+    /// Compares expiry with this clock instead of the system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How long before its end a token is due for refresh; 225 s by default.
+    ///
+    /// A larger margin gains nothing with the metadata server, which hands out the same token until
+    /// four to five minutes before its end.
+    pub fn refresh_margin(mut self, margin: Duration) -> Self {
+        self.refresh_margin = margin;
+        self
+    }
+
+    /// By how much at the most a refresh is delayed at random, so that instances which started
+    /// together do not refresh together; 60 s by default.
+    pub fn refresh_jitter(mut self, most: Duration) -> Self {
+        self.refresh_jitter = most;
+        self
+    }
+
+    /// Makes the jitter repeatable.
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.jitter = Some(seed);
+        self
+    }
+
+    /// The shortest time between two tries for one audience while its old token is still good, and
+    /// the age below which a token cannot be [distrusted](TokenHandle::distrust); 10 s by default.
+    pub fn retry_pause(mut self, pause: Duration) -> Self {
+        self.retry_pause = pause;
+        self
+    }
+
+    /// How long one fetch may take, and so the longest that a request waits for it; 10 s by
+    /// default.
+    pub fn fetch_timeout(mut self, timeout: Duration) -> Self {
+        self.fetch_timeout = timeout;
+        self
+    }
+
+    /// How many audiences are held; 1,024 by default, at least 1. See the
+    /// [module's docs](self) for what happens at the bound.
+    pub fn max_audiences(mut self, most: usize) -> Self {
+        self.max_audiences = most;
+        self
+    }
+
+    /// The cache. Needs no runtime.
+    #[must_use]
+    pub fn build(self) -> TokenCache {
+        TokenCache {
+            table: Arc::new(Table::new(self.max_audiences)),
+            engine: Arc::new(Engine {
+                source: Arc::new(self.source),
+                clock: self.clock,
+                schedule: Schedule {
+                    margin: self.refresh_margin,
+                    pause: self.retry_pause,
+                },
+                jitter: self
+                    .jitter
+                    .map_or_else(Jitter::from_entropy, Jitter::seeded),
+                refresh_jitter: self.refresh_jitter,
+                fetch_timeout: self.fetch_timeout,
+            }),
+        }
+    }
+}
+
+impl<S> fmt::Debug for TokenCacheBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCacheBuilder")
+            .field("refresh_margin", &self.refresh_margin)
+            .field("retry_pause", &self.retry_pause)
+            .field("fetch_timeout", &self.fetch_timeout)
+            .field("max_audiences", &self.max_audiences)
+            .finish_non_exhaustive()
+    }
+}
+
+const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_MAX_AUDIENCES: usize = 1024;
+const DEFAULT_REFRESH_JITTER: Duration = Duration::from_secs(60);

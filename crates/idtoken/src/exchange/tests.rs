@@ -1,0 +1,148 @@
+use std::collections::VecDeque;
+use std::error::Error;
+use std::sync::Mutex;
+
+use super::*;
+use crate::transport::Transport;
+
+/// Plays back a list of answers, then hangs for ever.
+struct Script(Mutex<VecDeque<Result<Response<Bytes>, TransportError>>>);
+
+impl Transport for Script {
+    async fn send(&self, _: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        let next = self.0.lock().unwrap().pop_front();
+        match next {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn status(status: u16) -> Result<Response<Bytes>, TransportError> {
+    Ok(Response::builder()
+        .status(status)
+        .body(Bytes::from_static(b"body"))
+        .unwrap())
+}
+
+fn refused() -> Result<Response<Bytes>, TransportError> {
+    Err(TransportError::new(
+        TransportErrorKind::Connect,
+        "connection refused",
+    ))
+}
+
+async fn run(
+    script: Vec<Result<Response<Bytes>, TransportError>>,
+) -> (Result<Bytes, SourceError>, Duration) {
+    let transport = SharedTransport::new(Script(Mutex::new(script.into())));
+    let exchange = Exchange {
+        source_name: "test",
+        transport: &transport,
+        limits: Limits::default(),
+    };
+    let start = Instant::now();
+    let outcome = exchange
+        .run(
+            || {
+                Ok(Request::get("http://server:81/x")
+                    .body(Bytes::new())
+                    .unwrap())
+            },
+            |response| {
+                if response.status().is_success() {
+                    Ok(response.body().clone())
+                } else {
+                    Err(status_error("test", response, "answered with an error"))
+                }
+            },
+        )
+        .await;
+    (outcome, start.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_twice_then_fine_is_fine() {
+    let (outcome, took) = run(vec![refused(), refused(), status(200)]).await;
+    assert_eq!(outcome.unwrap(), "body");
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_503_costs_less_than_300_ms() {
+    let (outcome, took) = run(vec![status(503), status(200)]).await;
+    assert!(outcome.is_ok());
+    assert!(took < Duration::from_millis(300), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_transient_status_is_tried_again() {
+    for code in [408, 429, 499, 500, 502, 503, 504] {
+        assert!(
+            run(vec![status(code), status(200)]).await.0.is_ok(),
+            "{code}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_not_tried_again() {
+    for code in [301, 400, 401, 403, 404] {
+        let error = run(vec![status(code), status(200)]).await.0.unwrap_err();
+        assert_eq!(error.kind(), SourceErrorKind::Refused);
+        assert_eq!(error.tries(), 1);
+        assert_eq!(error.status().unwrap().as_u16(), code);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn exhausted_tries_say_how_many_and_the_last_status() {
+    let error = run((0..9).map(|_| status(503)).collect())
+        .await
+        .0
+        .unwrap_err();
+    assert_eq!((error.tries(), error.status().unwrap().as_u16()), (5, 503));
+    assert_eq!(error.endpoint(), Some("server:81"));
+    assert!(error.to_string().contains("after 5 tries"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_costs_the_total_and_no_more() {
+    let (outcome, took) = run(vec![]).await;
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::Transient);
+    assert!(took <= Limits::default().total, "{took:?}");
+    assert!(took > Limits::default().per_try, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_honoured_when_it_fits() {
+    let busy = |seconds: &str| {
+        Ok(Response::builder()
+            .status(429)
+            .header(RETRY_AFTER, seconds)
+            .body(Bytes::new())
+            .unwrap())
+    };
+    let (outcome, took) = run(vec![busy("2"), status(200)]).await;
+    assert!(outcome.is_ok());
+    assert_eq!(took, Duration::from_secs(2));
+
+    let (outcome, took) = run(vec![busy("3600"), status(200)]).await;
+    assert_eq!(
+        outcome.unwrap_err().retry_after(),
+        Some(Duration::from_secs(3600))
+    );
+    assert_eq!(took, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_over_the_bound_is_an_error() {
+    let long = Ok(Response::new(Bytes::from(vec![b'x'; 64 * 1024 + 1])));
+    let error = run(vec![long]).await.0.unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::InvalidAnswer);
+    assert!(
+        error.source().unwrap().to_string().contains("64 KiB"),
+        "{error:?}"
+    );
+}

@@ -1,0 +1,218 @@
+//! The layer that attaches tokens to outbound requests.
+
+use std::fmt;
+use std::mem;
+use std::task::{Context, Poll};
+
+use idtoken::{TokenCache, TokenHandle};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::error::{BoxError, NotSent, NotSentKind};
+use crate::future::ResponseFuture;
+use crate::header::{Existing, Header, Placement};
+use crate::policy::{Fixed, Selection, TokenPolicy};
+use crate::request::{HttpRequest, RequestHead};
+
+/// Wraps an HTTP client so that each request carries the ID token it needs.
+///
+/// By default the token goes into `Authorization`; if the caller has set that header itself, it is
+/// left alone and the token goes into `X-Serverless-Authorization`, which Cloud Run checks first.
+///
+/// ```
+/// use idtoken::{Audience, TokenCache};
+/// use tower_idtoken::{AddIdTokenLayer, ByOrigin, Header};
+///
+/// # fn example(tokens: TokenCache) -> Result<(), Box<dyn std::error::Error>> {
+/// // One function, one audience.
+/// let hello = Audience::new("https://hello-abc.a.run.app")?;
+/// let one = AddIdTokenLayer::new(tokens.handle(&hello));
+///
+/// // Any of our functions; the audience is the origin of the request.
+/// let many = AddIdTokenLayer::with_policy(tokens, ByOrigin::refusing_others(["*.run.app"])?)
+///     .header(Header::XServerlessAuthorization);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct AddIdTokenLayer<P = Fixed> {
+    attach: Attach<P>,
+}
+
+impl AddIdTokenLayer {
+    /// Attaches the token of `handle` to requests that go to the host in its audience, and refuses
+    /// others. For other hosts see [`Fixed`].
+    #[must_use]
+    pub fn new(handle: TokenHandle) -> Self {
+        Self {
+            attach: Attach::new(None, Fixed::new(handle)),
+        }
+    }
+}
+
+impl<P> AddIdTokenLayer<P> {
+    /// Attaches the token that `policy` chooses, from `tokens`.
+    pub fn with_policy(tokens: TokenCache, policy: P) -> Self {
+        Self {
+            attach: Attach::new(Some(tokens), policy),
+        }
+    }
+
+    /// Puts the token into this header instead of `Authorization`.
+    #[must_use]
+    pub fn header(mut self, header: Header) -> Self {
+        self.attach.placement.header = header;
+        self
+    }
+
+    /// What happens to an `Authorization` that the caller has set; by default it is left alone and
+    /// the token goes into `X-Serverless-Authorization`.
+    #[must_use]
+    pub fn existing(mut self, existing: Existing) -> Self {
+        self.attach.placement.existing = existing;
+        self
+    }
+}
+
+impl<S, P: Clone> Layer<S> for AddIdTokenLayer<P> {
+    type Service = AddIdToken<S, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        AddIdToken {
+            inner,
+            attach: self.attach.clone(),
+        }
+    }
+}
+
+impl<P> fmt::Debug for AddIdTokenLayer<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddIdTokenLayer")
+            .field("placement", &self.attach.placement)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The service made by [`AddIdTokenLayer`].
+///
+/// # No token, no request
+///
+/// When no token can be had the inner service is not called and the response is an error with a
+/// [`NotSent`] in it. The same goes for plain `http` to another machine.
+///
+/// # Readiness
+///
+/// A request that has to wait for its token takes the readied inner service with it and leaves a
+/// clone behind, as tower's contract asks. The wait is bounded by the cache's fetch timeout.
+#[derive(Clone)]
+pub struct AddIdToken<S, P = Fixed> {
+    inner: S,
+    attach: Attach<P>,
+}
+
+impl<S, P> AddIdToken<S, P> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, mutably.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, taken out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, P, R> Service<R> for AddIdToken<S, P>
+where
+    S: Service<R> + Clone,
+    S::Error: Into<BoxError>,
+    P: TokenPolicy,
+    R: HttpRequest,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: R) -> Self::Future {
+        let handle = match self.attach.choose(&request) {
+            Ok(Some(handle)) => handle,
+            Ok(None) => return ResponseFuture::called(self.inner.call(request)),
+            Err(refusal) => return ResponseFuture::refused(refusal),
+        };
+        if let Some(bearer) = handle.try_bearer() {
+            self.attach.placement.put(request.headers_mut(), bearer);
+            return ResponseFuture::called(self.inner.call(request));
+        }
+        // The clone has not been polled ready; the service that was goes with the request.
+        let unready = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, unready);
+        let placement = self.attach.placement.clone();
+        ResponseFuture::waiting(handle.bearer(), ready, request, placement)
+    }
+}
+
+impl<S: fmt::Debug, P> fmt::Debug for AddIdToken<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddIdToken")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which token, and where it goes.
+#[derive(Clone)]
+struct Attach<P> {
+    tokens: Option<TokenCache>,
+    policy: P,
+    placement: Placement,
+}
+
+impl<P> Attach<P> {
+    fn new(tokens: Option<TokenCache>, policy: P) -> Self {
+        Self {
+            tokens,
+            policy,
+            placement: Placement::default(),
+        }
+    }
+}
+
+impl<P: TokenPolicy> Attach<P> {
+    /// The handle whose token the request gets, or none when it is sent as it is.
+    fn choose(&self, request: &impl HttpRequest) -> Result<Option<TokenHandle>, NotSent> {
+        let head = request.head().with_tokens(self.tokens.as_ref());
+        let handle = match self.policy.select(head) {
+            Selection::Handle(handle) => handle,
+            Selection::Audience(audience) => match &self.tokens {
+                Some(tokens) => tokens.handle(&audience),
+                None => return Err(NotSent::at(NotSentKind::NotAllowed, head.host())),
+            },
+            Selection::Refuse => return Err(NotSent::at(NotSentKind::NotAllowed, head.host())),
+            Selection::Skip => return Ok(None),
+        };
+        if !self.placement.wants_token(head.headers()) {
+            return Ok(None);
+        }
+        if travels_in_clear(head) {
+            return Err(NotSent::at(NotSentKind::InsecureScheme, head.host()));
+        }
+        Ok(Some(handle))
+    }
+}
+
+/// Whether a token with this request could be read on its way to another machine.
+fn travels_in_clear(head: RequestHead<'_>) -> bool {
+    match head.scheme() {
+        None | Some("https") => false,
+        Some(_) => !head.host().is_some_and(idtoken::loopback::is_loopback),
+    }
+}

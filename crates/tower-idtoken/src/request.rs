@@ -1,0 +1,161 @@
+//! The requests that a token can be attached to, and what a policy sees of them.
+
+use std::fmt;
+
+use http::{Extensions, HeaderMap, Method};
+use idtoken::{TokenCache, TokenHandle};
+
+/// A request that a token can be attached to: `http::Request` of any body and, with the feature
+/// `reqwest`, `reqwest::Request`.
+///
+/// Sealed: the middleware's promises rest on what these two do.
+pub trait HttpRequest: sealed::Sealed {
+    #[doc(hidden)]
+    fn head(&self) -> RequestHead<'_>;
+
+    #[doc(hidden)]
+    fn headers_mut(&mut self) -> &mut HeaderMap;
+}
+
+impl<B> HttpRequest for http::Request<B> {
+    fn head(&self) -> RequestHead<'_> {
+        let uri = self.uri();
+        RequestHead {
+            method: self.method(),
+            scheme: uri.scheme_str(),
+            host: uri.host().filter(|host| !host.is_empty()),
+            port: uri.port_u16(),
+            path: uri.path(),
+            has_user_info: uri
+                .authority()
+                .is_some_and(|whole| whole.as_str().contains('@')),
+            headers: self.headers(),
+            extensions: Some(self.extensions()),
+            tokens: None,
+        }
+    }
+
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+}
+
+#[cfg(feature = "reqwest")]
+impl HttpRequest for reqwest::Request {
+    fn head(&self) -> RequestHead<'_> {
+        let url = self.url();
+        RequestHead {
+            method: self.method(),
+            scheme: Some(url.scheme()),
+            host: url.host_str().filter(|host| !host.is_empty()),
+            port: url.port(),
+            path: url.path(),
+            has_user_info: !url.username().is_empty() || url.password().is_some(),
+            headers: self.headers(),
+            extensions: None,
+            tokens: None,
+        }
+    }
+
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl<B> Sealed for http::Request<B> {}
+
+    #[cfg(feature = "reqwest")]
+    impl Sealed for reqwest::Request {}
+}
+
+/// What a policy sees of a request.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'a> {
+    method: &'a Method,
+    scheme: Option<&'a str>,
+    host: Option<&'a str>,
+    port: Option<u16>,
+    path: &'a str,
+    has_user_info: bool,
+    headers: &'a HeaderMap,
+    extensions: Option<&'a Extensions>,
+    tokens: Option<&'a TokenCache>,
+}
+
+impl<'a> RequestHead<'a> {
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    /// The scheme, in lower case. None when the URI is only a path, as in a client that is bound to
+    /// one connection.
+    #[must_use]
+    pub fn scheme(&self) -> Option<&'a str> {
+        self.scheme
+    }
+
+    /// The host as it stands in the URI: its case is the caller's, an IPv6 address has its
+    /// brackets.
+    #[must_use]
+    pub fn host(&self) -> Option<&'a str> {
+        self.host
+    }
+
+    /// The port, when the URI names one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The path, without the query.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
+    /// Whether the URI carries `user@` or `user:password@`.
+    #[must_use]
+    pub fn has_user_info(&self) -> bool {
+        self.has_user_info
+    }
+
+    /// The headers so far.
+    #[must_use]
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// What the request carries in its extensions. A `reqwest::Request` shows none.
+    #[must_use]
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
+        self.extensions?.get()
+    }
+
+    /// The handle of an audience that the layer's cache holds already, found without allocating.
+    #[must_use]
+    pub fn held(&self, audience: &str) -> Option<TokenHandle> {
+        self.tokens?.get(audience)
+    }
+
+    pub(crate) fn with_tokens(self, tokens: Option<&'a TokenCache>) -> Self {
+        Self { tokens, ..self }
+    }
+}
+
+impl fmt::Debug for RequestHead<'_> {
+    /// Header values are left out: some are secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.method)
+            .field("scheme", &self.scheme)
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
