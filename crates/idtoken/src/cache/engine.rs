@@ -62,7 +62,9 @@ impl Engine {
                 Ok(Boarding::Wait(waiter)) => waiter,
                 Err(error) => return Err(flight_error(error)),
             };
-            match timeout(self.fetch_timeout, waiter.wait()).await {
+            // The flight keeps to the timeout itself; the grace is for one whose runtime nobody
+            // drives any more.
+            match timeout(self.fetch_timeout + GRACE, waiter.wait()).await {
                 Ok(Ok(outcome)) => return outcome.map(|held| held.bearer.clone()),
                 Ok(Err(FlightError::Lost)) => {}
                 Ok(Err(error)) => return Err(flight_error(error)),
@@ -220,3 +222,5 @@ fn flight_error(error: FlightError) -> TokenError {
         ),
     }
 }
+
+const GRACE: Duration = Duration::from_millis(100);
