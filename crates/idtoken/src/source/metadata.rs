@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::TokenSource;
@@ -64,21 +64,28 @@ impl MetadataServer {
     }
 
     fn request(&self, audience: &Audience) -> Result<Request<Bytes>, SourceError> {
-        let url = format!(
-            "http://{}/computeMetadata/v1/instance/service-accounts/{}/identity?audience={}&format={}",
-            self.host,
+        let path = format!(
+            "/computeMetadata/v1/instance/service-accounts/{}/identity?audience={}&format={}",
             utf8_percent_encode(&self.account, UNRESERVED),
             utf8_percent_encode(audience.as_str(), UNRESERVED),
             self.format.query(),
         );
-        Request::get(url)
-            .header(FLAVOR_NAME, FLAVOR_VALUE)
-            .body(Bytes::new())
+        // Host and path apart, so that a host can be nothing but a host.
+        Uri::builder()
+            .scheme("http")
+            .authority(self.host.as_str())
+            .path_and_query(path)
+            .build()
+            .and_then(|uri| {
+                Request::get(uri)
+                    .header(FLAVOR_NAME, FLAVOR_VALUE)
+                    .body(Bytes::new())
+            })
             .map_err(|error| {
                 SourceError::new(
                     SourceErrorKind::Misconfigured,
                     NAME,
-                    "the address makes no valid URL",
+                    "the host makes no URL",
                 )
                 .with_endpoint(self.host.clone())
                 .with_cause(error)
