@@ -228,8 +228,10 @@ impl fmt::Debug for TokenHandle {
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire {
     outcome: Option<Result<HeaderValue, TokenError>>,
-    waiting: Option<Pin<Box<dyn Future<Output = Result<HeaderValue, TokenError>> + Send>>>,
+    waiting: Option<Waiting>,
 }
+
+type Waiting = Pin<Box<dyn Future<Output = Result<HeaderValue, TokenError>> + Send>>;
 
 impl Future for Acquire {
     type Output = Result<HeaderValue, TokenError>;

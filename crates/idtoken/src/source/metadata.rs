@@ -53,7 +53,6 @@ impl MetadataServer {
     }
 
     /// Sets host, account, format and limits.
-    #[must_use]
     pub fn builder() -> MetadataServerBuilder {
         MetadataServerBuilder {
             host: DEFAULT_HOST.to_owned(),
