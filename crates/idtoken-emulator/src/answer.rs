@@ -67,6 +67,47 @@ impl OAuthError {
     }
 }
 
+/// An error as Google's APIs word it.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    code: StatusCode,
+    status: &'static str,
+    message: Cow<'static, str>,
+    details: Vec<Value>,
+}
+
+impl ApiError {
+    pub(crate) fn new(
+        code: StatusCode,
+        status: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            code,
+            status,
+            message: message.into(),
+            details: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with_detail(mut self, detail: Value) -> Self {
+        self.details.push(detail);
+        self
+    }
+
+    pub(crate) fn into_answer(self) -> Answer {
+        let mut error = json!({
+            "code": self.code.as_u16(),
+            "message": self.message,
+            "status": self.status,
+        });
+        if !self.details.is_empty() {
+            error["details"] = self.details.into();
+        }
+        json(self.code, &json!({ "error": error }))
+    }
+}
+
 pub(crate) fn with_type(
     status: StatusCode,
     content_type: &'static str,

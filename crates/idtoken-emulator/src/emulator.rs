@@ -10,10 +10,12 @@ use idtoken::clock::Clock;
 use serde_json::json;
 use tokio::task::AbortHandle;
 
+use crate::access::{CLOUD_PLATFORM, LIFETIME_S};
 use crate::account::Account;
 use crate::builder::Builder;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
+use crate::iam::Role;
 use crate::keys::signing::RsaKey;
 use crate::metadata::Platform;
 use crate::mint::{self, TokenRequest};
@@ -215,6 +217,54 @@ impl Emulator {
     /// Makes the token endpoint refuse all keys that the account has had so far.
     pub fn revoke_keys(&self, email: &str) {
         self.shared.world().revoke_keys(email);
+    }
+
+    /// Lets `member` do what `role` allows with the service account `on`, both of which are added
+    /// if they are not known. A member is named by e-mail address, or by principal if federated.
+    ///
+    /// Nobody has any role at first, not even an account on itself.
+    pub fn grant(&self, member: &str, role: Role, on: &str) {
+        let mut world = self.shared.world();
+        for email in [member, on]
+            .into_iter()
+            .filter(|name| !name.starts_with("principal"))
+        {
+            let account = world.account_or_new(email);
+            world.add(account);
+        }
+        world.policy.grant(member, role, on);
+    }
+
+    /// Takes back what [`grant`](Self::grant) gave.
+    pub fn revoke(&self, member: &str, role: Role, on: &str) {
+        self.shared.world().policy.revoke(member, role, on);
+    }
+
+    /// An access token that `member` bears for an hour, good for all of Google Cloud.
+    #[must_use]
+    pub fn access_token(&self, member: &str) -> String {
+        self.scoped_access_token(member, CLOUD_PLATFORM)
+    }
+
+    /// An access token with these scopes, blanks between them.
+    #[must_use]
+    pub fn scoped_access_token(&self, member: &str, scopes: &str) -> String {
+        let expires_at = self.shared.now().saturating_add(LIFETIME_S);
+        self.shared
+            .world()
+            .access_tokens
+            .issue(member, scopes, expires_at)
+            .secret()
+            .to_owned()
+    }
+
+    /// A method of the IAM Credentials API, such as `generateIdToken`, on a service account.
+    #[must_use]
+    pub fn iam_url(&self, email: &str, method: &str) -> String {
+        format!(
+            "{}/v1/projects/-/serviceAccounts/{email}:{method}",
+            self.url
+        )
     }
 
     /// A token, signed for real.

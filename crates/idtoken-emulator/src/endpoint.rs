@@ -11,8 +11,14 @@ pub enum Endpoint {
     AccountJwks,
     /// The same as X.509 certificates.
     AccountPem,
+    /// Where an account may be used from, which newer clients ask.
+    AllowedLocations,
     /// OpenID Connect discovery.
     Discovery,
+    /// IAM Credentials: an access token for a service account.
+    GenerateAccessToken,
+    /// IAM Credentials: an ID token for a service account.
+    GenerateIdToken,
     /// Keys of Identity-Aware Proxy, as JWKS.
     IapJwks,
     /// Keys of Identity-Aware Proxy, as PEM.
@@ -29,6 +35,10 @@ pub enum Endpoint {
     Pem,
     /// The metadata server's root, which clients ask in order to learn whether there is one.
     Ping,
+    /// IAM Credentials: a service account's signature of some bytes.
+    SignBlob,
+    /// IAM Credentials: a service account's signature of a JWT.
+    SignJwt,
     /// The OAuth 2.0 token endpoint.
     Token,
     /// The debugging endpoint that reads a token for you.
@@ -52,6 +62,18 @@ impl Endpoint {
             _ if path.starts_with("/computeMetadata") => Self::of_metadata(path),
             _ if path.starts_with(ACCOUNT_JWKS) => Self::AccountJwks,
             _ if path.starts_with(ACCOUNT_PEM) => Self::AccountPem,
+            _ if path.ends_with("/allowedLocations") => Self::AllowedLocations,
+            _ if path.starts_with(SERVICE_ACCOUNTS) => Self::of_iam(path),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn of_iam(path: &str) -> Self {
+        match path.rsplit_once(':') {
+            Some((_, "generateAccessToken")) => Self::GenerateAccessToken,
+            Some((_, "generateIdToken")) => Self::GenerateIdToken,
+            Some((_, "signBlob")) => Self::SignBlob,
+            Some((_, "signJwt")) => Self::SignJwt,
             _ => Self::Unknown,
         }
     }
@@ -65,6 +87,18 @@ impl Endpoint {
             Some((_, "token")) => Self::MetadataToken,
             _ => Self::Metadata,
         }
+    }
+
+    /// Whether this is one of the APIs that word their errors alike.
+    pub(crate) fn is_api(self) -> bool {
+        matches!(
+            self,
+            Self::AllowedLocations
+                | Self::GenerateAccessToken
+                | Self::GenerateIdToken
+                | Self::SignBlob
+                | Self::SignJwt
+        )
     }
 
     /// Whether the metadata server answers here, and so stamps its flavour on what it says.
@@ -85,4 +119,5 @@ pub(crate) fn decode_segment(segment: &str) -> Option<String> {
 }
 
 pub(crate) const ACCOUNT_JWKS: &str = "/service_accounts/v1/jwk/";
+pub(crate) const SERVICE_ACCOUNTS: &str = "/v1/projects/-/serviceAccounts/";
 pub(crate) const ACCOUNT_PEM: &str = "/robot/v1/metadata/x509/";

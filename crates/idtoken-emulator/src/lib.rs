@@ -13,6 +13,7 @@
 //! | keys of ID tokens | `/oauth2/v3/certs` (JWKS), `/oauth2/v1/certs` (X.509) |
 //! | keys of Identity-Aware Proxy | `/iap/verify/public_key-jwk`, `/iap/verify/public_key` |
 //! | keys of service accounts | `/service_accounts/v1/jwk/EMAIL`, `/robot/v1/metadata/x509/EMAIL` |
+//! | IAM Credentials: impersonation, with grants and delegates | `/v1/projects/-/serviceAccounts/…` |
 //! | discovery and debugging | `/.well-known/openid-configuration`, `/tokeninfo` |
 //!
 //! # How to use it
@@ -71,6 +72,7 @@ mod emulator;
 mod encode;
 mod endpoint;
 mod fault;
+mod iam;
 mod jose;
 mod keys;
 mod metadata;
@@ -86,6 +88,7 @@ pub use self::claims::Shape;
 pub use self::emulator::Emulator;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Gate};
+pub use self::iam::Role;
 pub use self::metadata::Platform;
 pub use self::mint::{SigningKey, TokenRequest};
 pub use self::record::Recorded;

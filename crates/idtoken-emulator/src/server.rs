@@ -25,7 +25,7 @@ use crate::endpoint::Endpoint;
 use crate::fault::{self, Fault};
 use crate::record::Recorded;
 use crate::world::{Call, Twist, World, http_date, unix_seconds};
-use crate::{discovery, keys, metadata, token};
+use crate::{discovery, iam, keys, metadata, token};
 
 /// What the server's tasks and the emulator's owner share.
 pub(crate) struct Shared {
@@ -168,6 +168,11 @@ fn dispatch(world: &mut World, endpoint: Endpoint, call: Call<'_>) -> Answer {
         | Endpoint::IapPem
         | Endpoint::Jwks
         | Endpoint::Pem => keys::respond(world, call.now, endpoint, call.request),
+        Endpoint::AllowedLocations
+        | Endpoint::GenerateAccessToken
+        | Endpoint::GenerateIdToken
+        | Endpoint::SignBlob
+        | Endpoint::SignJwt => iam::respond(world, endpoint, call),
         Endpoint::Discovery => discovery::discovery(world),
         Endpoint::Identity | Endpoint::Metadata | Endpoint::MetadataToken | Endpoint::Ping => {
             metadata::respond(world, endpoint, call)

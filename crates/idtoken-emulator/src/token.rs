@@ -10,7 +10,7 @@ use self::assertion::{Grant, Wanted};
 use crate::access::LIFETIME_S;
 use crate::answer::{self, Answer, OAuthError};
 use crate::claims::Shape;
-use crate::mint::{self, Order};
+use crate::mint;
 use crate::world::{Call, World};
 
 /// Answers the token endpoint.
@@ -45,14 +45,8 @@ fn jwt_bearer(world: &mut World, call: Call<'_>, form: &Form) -> Result<Value, O
             Ok(token.answer(call.now))
         }
         Wanted::IdToken { audience } => {
-            let shape = Shape::ServiceAccountKey;
-            let order = Order {
-                shape,
-                account: &account,
-                audience: &audience,
-                licensed: false,
-            };
-            Ok(json!({ "id_token": mint::issue(world, call, &order) }))
+            let claims = mint::claims_for(call, Shape::ServiceAccountKey, &account, &audience);
+            Ok(json!({ "id_token": mint::sign_claims(world, claims) }))
         }
     }
 }

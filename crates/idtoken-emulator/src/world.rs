@@ -10,6 +10,7 @@ use http::Request;
 use crate::access::AccessTokens;
 use crate::account::{Account, DEFAULT_PROJECT};
 use crate::fault::FaultBook;
+use crate::iam::Policy;
 use crate::keys::signing::RsaKey;
 use crate::keys::{KeyCache, KeyRing};
 use crate::metadata::{MetadataCache, Platform};
@@ -24,6 +25,7 @@ pub(crate) struct World {
     pub(crate) key_cache: KeyCache,
     pub(crate) metadata_cache: MetadataCache,
     pub(crate) access_tokens: AccessTokens,
+    pub(crate) policy: Policy,
     pub(crate) faults: FaultBook,
     pub(crate) records: Records,
     accounts: BTreeMap<String, Account>,
@@ -63,6 +65,7 @@ impl World {
             key_cache: KeyCache::default(),
             metadata_cache: MetadataCache::default(),
             access_tokens: AccessTokens::default(),
+            policy: Policy::default(),
             faults: FaultBook::default(),
             records: Records::default(),
             accounts: BTreeMap::new(),
@@ -127,6 +130,16 @@ impl World {
             email: email.to_owned(),
             key,
         });
+    }
+
+    /// The newest key of an account, made now if it has none: Google keeps one for each.
+    pub(crate) fn signing_key_of(&mut self, email: &str, now: u64) -> Arc<RsaKey> {
+        if let Some(key) = self.keys_of(email).last() {
+            return Arc::clone(key);
+        }
+        let key = Arc::new(RsaKey::generate(now));
+        self.register_key(email, Arc::clone(&key));
+        key
     }
 
     pub(crate) fn revoke_keys(&mut self, email: &str) {

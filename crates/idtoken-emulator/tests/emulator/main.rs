@@ -6,6 +6,7 @@
 )]
 
 mod faults;
+mod iam;
 mod keys;
 mod lifecycle;
 mod metadata;
