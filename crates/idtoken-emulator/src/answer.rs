@@ -34,6 +34,7 @@ pub(crate) struct OAuthError {
     status: StatusCode,
     error: &'static str,
     description: Cow<'static, str>,
+    subtype: Option<&'static str>,
 }
 
 impl OAuthError {
@@ -41,29 +42,37 @@ impl OAuthError {
         error: &'static str,
         description: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            error,
-            description: description.into(),
-        }
+        Self::new(StatusCode::BAD_REQUEST, error, description.into())
     }
 
     pub(crate) fn unauthorized(
         error: &'static str,
         description: impl Into<Cow<'static, str>>,
     ) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, error, description.into())
+    }
+
+    /// With Google's own addition, which says more than the error's name may.
+    pub(crate) fn with_subtype(mut self, subtype: &'static str) -> Self {
+        self.subtype = Some(subtype);
+        self
+    }
+
+    fn new(status: StatusCode, error: &'static str, description: Cow<'static, str>) -> Self {
         Self {
-            status: StatusCode::UNAUTHORIZED,
+            status,
             error,
-            description: description.into(),
+            description,
+            subtype: None,
         }
     }
 
     pub(crate) fn into_answer(self) -> Answer {
-        json(
-            self.status,
-            &json!({ "error": self.error, "error_description": self.description }),
-        )
+        let mut body = json!({ "error": self.error, "error_description": self.description });
+        if let Some(subtype) = self.subtype {
+            body["error_subtype"] = subtype.into();
+        }
+        json(self.status, &body)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The emulator itself: starting it, and everything a test may tell it or ask it.
 
+pub(crate) mod credentials;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -7,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use idtoken::clock::Clock;
-use serde_json::json;
 use tokio::task::AbortHandle;
 
 use crate::access::{CLOUD_PLATFORM, LIFETIME_S};
@@ -187,36 +188,6 @@ impl Emulator {
         let mut world = self.shared.world();
         world.metadata_cache.enabled = enabled;
         world.metadata_cache.clear();
-    }
-
-    /// Makes a key for a service account, which is added if it is not known, and gives the key
-    /// file's text. Its `token_uri` is [`token_url`](Self::token_url).
-    #[must_use]
-    pub fn key_file(&self, email: &str) -> String {
-        let key = Arc::new(RsaKey::generate(self.shared.now()));
-        let mut world = self.shared.world();
-        let account = world.account_or_new(email);
-        world.add(account.clone());
-        world.register_key(email, Arc::clone(&key));
-        let file = json!({
-            "type": "service_account",
-            "project_id": account.project(),
-            "private_key_id": key.id(),
-            "private_key": key.private_pem(),
-            "client_email": email,
-            "client_id": account.unique_id(),
-            "auth_uri": "https://accounts.google.com/o/oauth2/auth",
-            "token_uri": self.token_url(),
-            "auth_provider_x509_cert_url": self.pem_url(),
-            "client_x509_cert_url": format!("{}/robot/v1/metadata/x509/{email}", self.url),
-            "universe_domain": "googleapis.com",
-        });
-        format!("{file:#}\n")
-    }
-
-    /// Makes the token endpoint refuse all keys that the account has had so far.
-    pub fn revoke_keys(&self, email: &str) {
-        self.shared.world().revoke_keys(email);
     }
 
     /// Lets `member` do what `role` allows with the service account `on`, both of which are added

@@ -25,6 +25,8 @@ pub enum Endpoint {
     IapPem,
     /// The metadata server's ID tokens.
     Identity,
+    /// AWS's instance metadata service.
+    Imds,
     /// Keys of Google's ID tokens, as JWKS.
     Jwks,
     /// Whatever else the metadata server is asked.
@@ -39,6 +41,10 @@ pub enum Endpoint {
     SignBlob,
     /// IAM Credentials: a service account's signature of a JWT.
     SignJwt,
+    /// The security token service of workload identity federation.
+    Sts,
+    /// Where a workload elsewhere gets its own platform's token.
+    SubjectToken,
     /// The OAuth 2.0 token endpoint.
     Token,
     /// The debugging endpoint that reads a token for you.
@@ -57,8 +63,11 @@ impl Endpoint {
             "/iap/verify/public_key-jwk" => Self::IapJwks,
             "/oauth2/v1/certs" => Self::Pem,
             "/oauth2/v3/certs" => Self::Jwks,
+            "/subject-token" => Self::SubjectToken,
+            "/v1/token" => Self::Sts,
             "/o/oauth2/token" | "/oauth2/v4/token" | "/token" => Self::Token,
             "/oauth2/v3/tokeninfo" | "/tokeninfo" => Self::TokenInfo,
+            _ if path.starts_with("/latest/") => Self::Imds,
             _ if path.starts_with("/computeMetadata") => Self::of_metadata(path),
             _ if path.starts_with(ACCOUNT_JWKS) => Self::AccountJwks,
             _ if path.starts_with(ACCOUNT_PEM) => Self::AccountPem,

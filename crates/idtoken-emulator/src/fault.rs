@@ -218,7 +218,7 @@ fn refusal(endpoint: Endpoint, code: u16) -> Answer {
             let (name, message) = api_status(code);
             ApiError::new(status, name, message).into_answer()
         }
-        Endpoint::Token => {
+        Endpoint::Sts | Endpoint::Token => {
             let error = match code {
                 500 => "internal_failure",
                 501..=599 => "temporarily_unavailable",

@@ -17,9 +17,8 @@ use crate::answer::{self, Answer, ApiError};
 use crate::claims::Shape;
 use crate::endpoint::{Endpoint, SERVICE_ACCOUNTS, decode_segment};
 use crate::jose::{self, Object};
-use crate::keys::certificate::moment;
 use crate::mint;
-use crate::world::{Call, World};
+use crate::world::{Call, World, rfc3339};
 
 /// Answers all methods on service accounts.
 pub(crate) fn respond(world: &mut World, endpoint: Endpoint, call: Call<'_>) -> Answer {
@@ -247,14 +246,6 @@ fn denied(permission: Permission) -> ApiError {
 
 fn invalid(message: impl Into<Cow<'static, str>>) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", message)
-}
-
-fn rfc3339(seconds: u64) -> String {
-    let at = moment(seconds);
-    let (date, month) = (at.date(), u8::from(at.month()));
-    let (hour, minute, second) = at.time().as_hms();
-    let (year, day) = (date.year(), date.day());
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// The number of the organization that every account belongs to.

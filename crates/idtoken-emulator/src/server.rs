@@ -23,6 +23,7 @@ use self::body::AnswerBody;
 use crate::answer::{self, Answer, METADATA_FLAVOR};
 use crate::endpoint::Endpoint;
 use crate::fault::{self, Fault};
+use crate::federation::{self, imds};
 use crate::record::Recorded;
 use crate::world::{Call, Twist, World, http_date, unix_seconds};
 use crate::{discovery, iam, keys, metadata, token};
@@ -177,6 +178,9 @@ fn dispatch(world: &mut World, endpoint: Endpoint, call: Call<'_>) -> Answer {
         Endpoint::Identity | Endpoint::Metadata | Endpoint::MetadataToken | Endpoint::Ping => {
             metadata::respond(world, endpoint, call)
         }
+        Endpoint::Imds => imds::respond(call),
+        Endpoint::Sts => federation::exchange(world, call),
+        Endpoint::SubjectToken => federation::subject_token(world, call),
         Endpoint::Token => token::respond(world, call),
         Endpoint::TokenInfo => discovery::token_info(world, call),
         Endpoint::Unknown => answer::html(

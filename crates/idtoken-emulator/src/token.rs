@@ -1,6 +1,7 @@
 //! The OAuth 2.0 token endpoint.
 
 mod assertion;
+mod refresh;
 
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
@@ -28,6 +29,7 @@ fn grant(world: &mut World, call: Call<'_>) -> Result<Value, OAuthError> {
     let form = Form::parse(call.request)?;
     match form.get("grant_type") {
         Some(JWT_BEARER) => jwt_bearer(world, call, &form),
+        Some("refresh_token") => refresh::refresh(world, call, &form),
         other => Err(unsupported_grant_type(other.unwrap_or_default())),
     }
 }

@@ -10,11 +10,14 @@ use http::Request;
 use crate::access::AccessTokens;
 use crate::account::{Account, DEFAULT_PROJECT};
 use crate::fault::FaultBook;
+use crate::federation::Federation;
 use crate::iam::Policy;
+use crate::keys::certificate::moment;
 use crate::keys::signing::RsaKey;
 use crate::keys::{KeyCache, KeyRing};
 use crate::metadata::{MetadataCache, Platform};
 use crate::record::Records;
+use crate::users::Logins;
 
 /// The state behind all endpoints.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct World {
     pub(crate) metadata_cache: MetadataCache,
     pub(crate) access_tokens: AccessTokens,
     pub(crate) policy: Policy,
+    pub(crate) logins: Logins,
+    pub(crate) federation: Federation,
     pub(crate) faults: FaultBook,
     pub(crate) records: Records,
     accounts: BTreeMap<String, Account>,
@@ -66,6 +71,8 @@ impl World {
             metadata_cache: MetadataCache::default(),
             access_tokens: AccessTokens::default(),
             policy: Policy::default(),
+            logins: Logins::default(),
+            federation: Federation::default(),
             faults: FaultBook::default(),
             records: Records::default(),
             accounts: BTreeMap::new(),
@@ -170,6 +177,15 @@ pub(crate) fn http_date(seconds: u64) -> String {
     // The format has four digits for the year, and httpdate panics beyond them.
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_HTTP_DATE));
     httpdate::fmt_http_date(time)
+}
+
+/// A date as Google's APIs write it.
+pub(crate) fn rfc3339(seconds: u64) -> String {
+    let at = moment(seconds);
+    let (date, month) = (at.date(), u8::from(at.month()));
+    let (hour, minute, second) = at.time().as_hms();
+    let (year, day) = (date.year(), date.day());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// 9999-12-31T23:59:59Z.

@@ -6,6 +6,7 @@
 )]
 
 mod faults;
+mod federation;
 mod iam;
 mod keys;
 mod lifecycle;
@@ -13,3 +14,4 @@ mod metadata;
 mod minting;
 mod support;
 mod token;
+mod users;
