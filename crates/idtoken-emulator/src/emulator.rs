@@ -16,12 +16,14 @@ use crate::account::Account;
 use crate::builder::Builder;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
+use crate::home::Home;
 use crate::iam::Role;
 use crate::keys::signing::RsaKey;
 use crate::metadata::Platform;
 use crate::mint::{self, TokenRequest};
 use crate::record::Recorded;
 use crate::server::Shared;
+use crate::tls::Authority;
 use crate::world::default_account;
 
 /// A local Google: metadata server, token endpoint and key sets on one loopback port.
@@ -51,6 +53,7 @@ use crate::world::default_account;
 pub struct Emulator {
     shared: Arc<Shared>,
     url: String,
+    ca_pem: String,
     server: AbortHandle,
 }
 
@@ -75,11 +78,13 @@ impl Emulator {
         Builder::default()
     }
 
-    pub(crate) fn new(shared: Arc<Shared>, server: AbortHandle) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, authority: &Authority, server: AbortHandle) -> Self {
         let url = shared.world().url();
+        let ca_pem = authority.pem();
         Self {
             shared,
             url,
+            ca_pem,
             server,
         }
     }
@@ -94,6 +99,47 @@ impl Emulator {
     #[must_use]
     pub fn host(&self) -> &str {
         self.url.strip_prefix("http://").unwrap_or(&self.url)
+    }
+
+    /// The same over HTTPS, on the same port, for clients that trust [`ca_pem`](Self::ca_pem).
+    #[must_use]
+    pub fn https_url(&self) -> String {
+        format!("https://{}", self.host())
+    }
+
+    /// The certificate of the authority that vouches for the emulator, and for every host that it
+    /// plays as a proxy.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The environment in which a child process takes the emulator for its proxy, and so for
+    /// Google, even if it has Google's addresses built in. `ca_file` is a file that holds
+    /// [`ca_pem`](Self::ca_pem).
+    ///
+    /// The emulator answers by path, whatever the host; requests to 127.0.0.1 go there directly.
+    #[must_use]
+    pub fn proxy_env(&self, ca_file: &str) -> Vec<(&'static str, String)> {
+        let ca_file = || ca_file.to_owned();
+        vec![
+            ("HTTPS_PROXY", self.url.clone()),
+            ("NODE_EXTRA_CA_CERTS", ca_file()),
+            ("NO_PROXY", "127.0.0.1".to_owned()),
+            ("REQUESTS_CA_BUNDLE", ca_file()),
+            ("SSL_CERT_FILE", ca_file()),
+            ("https_proxy", self.url.clone()),
+            ("no_proxy", "127.0.0.1".to_owned()),
+        ]
+    }
+
+    /// A home for child processes, with [`ca_pem`](Self::ca_pem) in it and no credentials.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn home(&self) -> io::Result<Home> {
+        Home::new(&self.ca_pem)
     }
 
     /// The token endpoint, which key files name in `token_uri`.

@@ -13,6 +13,8 @@ pub enum Endpoint {
     AccountPem,
     /// Where an account may be used from, which newer clients ask.
     AllowedLocations,
+    /// A request for a tunnel, made by a client that takes the emulator for its proxy.
+    Connect,
     /// OpenID Connect discovery.
     Discovery,
     /// IAM Credentials: an access token for a service account.

@@ -17,6 +17,9 @@
 //! | workload identity federation | `/v1/token`, `/subject-token`, AWS's `/latest/…` |
 //! | discovery and debugging | `/.well-known/openid-configuration`, `/tokeninfo` |
 //!
+//! All of it over HTTPS as well, on the same port, and for whatever host a client asks the emulator
+//! to reach as its proxy: see [`Emulator::proxy_env`].
+//!
 //! # How to use it
 //!
 //! Start one in each test: it takes a free port, so tests do not meet. Point what you test at it
@@ -74,6 +77,7 @@ mod encode;
 mod endpoint;
 mod fault;
 mod federation;
+mod home;
 mod iam;
 mod jose;
 mod keys;
@@ -81,6 +85,7 @@ mod metadata;
 mod mint;
 mod record;
 mod server;
+mod tls;
 mod token;
 mod users;
 mod world;
@@ -92,6 +97,7 @@ pub use self::emulator::Emulator;
 pub use self::emulator::credentials::SubjectSource;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Gate};
+pub use self::home::Home;
 pub use self::iam::Role;
 pub use self::metadata::Platform;
 pub use self::mint::{SigningKey, TokenRequest};

@@ -7,11 +7,13 @@
 
 mod faults;
 mod federation;
+mod home;
 mod iam;
 mod keys;
 mod lifecycle;
 mod metadata;
 mod minting;
 mod support;
+mod tls;
 mod token;
 mod users;
