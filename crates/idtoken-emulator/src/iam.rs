@@ -165,15 +165,17 @@ fn target(world: &World, path: &str) -> Result<Account, ApiError> {
     })
 }
 
-/// The JSON body of a call, strict about types and names as Google's parser is.
+/// The JSON body of a call, strict about types and names as Google's parser is: but null is the
+/// same as absent, and some clients send it.
 struct Body {
     object: Object,
 }
 
 impl Body {
     fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
-        let object =
+        let mut object: Object =
             serde_json::from_slice(bytes).map_err(|_| invalid("Invalid JSON payload received."))?;
+        object.retain(|_, value| !value.is_null());
         Ok(Self { object })
     }
 

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::Shared;
 use super::body::AnswerBody;
-use crate::answer::{self, Answer, METADATA_FLAVOR};
+use crate::answer::{self, Answer, ApiError, METADATA_FLAVOR};
 use crate::endpoint::Endpoint;
 use crate::fault::{self, Fault};
 use crate::federation::{self, imds};
@@ -117,11 +117,21 @@ fn dispatch(world: &mut World, endpoint: Endpoint, call: Call<'_>) -> Answer {
         Endpoint::SubjectToken => federation::subject_token(world, call),
         Endpoint::Token => token::respond(world, call),
         Endpoint::TokenInfo => discovery::token_info(world, call),
-        Endpoint::Connect | Endpoint::Unknown => answer::html(
-            StatusCode::NOT_FOUND,
-            "The requested URL was not found on this server.",
-        ),
+        Endpoint::Connect | Endpoint::Unknown => not_found(call.request.uri().path()),
     }
+}
+
+/// Google's APIs, which have a version in front, answer in JSON even where there is nothing, and
+/// some clients count on it.
+fn not_found(path: &str) -> Answer {
+    if path.starts_with("/v1/") {
+        let message = "Requested entity was not found.";
+        return ApiError::new(StatusCode::NOT_FOUND, "NOT_FOUND", message).into_answer();
+    }
+    answer::html(
+        StatusCode::NOT_FOUND,
+        "The requested URL was not found on this server.",
+    )
 }
 
 /// Ends a connection without an answer.

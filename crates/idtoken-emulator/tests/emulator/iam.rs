@@ -18,7 +18,11 @@ async fn impersonates_whom_the_caller_may() {
     let token = google.access_token(CALLER);
     let unique_id = Account::new(TARGET).unique_id().to_owned();
 
-    let body = json!({ "audience": "https://hello.a.run.app", "includeEmail": true });
+    let body = json!({
+    "audience": "https://hello.a.run.app",
+    "includeEmail": true,
+    "delegates": null,
+    });
     let (status, answer) = call(&google, TARGET, "generateIdToken", &token, &body).await;
     assert_eq!(status, 200, "{answer}");
     let claims = verified(&google, answer["token"].as_str().unwrap()).await;

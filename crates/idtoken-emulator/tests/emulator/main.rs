@@ -7,6 +7,7 @@
 
 mod faults;
 mod federation;
+#[cfg(unix)]
 mod home;
 mod iam;
 mod keys;
