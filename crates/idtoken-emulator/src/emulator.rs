@@ -1,9 +1,10 @@
 //! The emulator itself: starting it, and everything a test may tell it or ask it.
 
+mod addresses;
 pub(crate) mod credentials;
+mod requests;
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +15,10 @@ use tokio::task::AbortHandle;
 use crate::access::{CLOUD_PLATFORM, LIFETIME_S};
 use crate::account::Account;
 use crate::builder::Builder;
-use crate::endpoint::Endpoint;
-use crate::fault::Fault;
-use crate::home::Home;
 use crate::iam::Role;
 use crate::keys::signing::RsaKey;
 use crate::metadata::Platform;
 use crate::mint::{self, TokenRequest};
-use crate::record::Recorded;
 use crate::server::Shared;
 use crate::tls::Authority;
 use crate::world::default_account;
@@ -87,104 +84,6 @@ impl Emulator {
             ca_pem,
             server,
         }
-    }
-
-    /// Where it is, without a slash at the end: `http://127.0.0.1:PORT`.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// The same without the scheme, which is what `GCE_METADATA_HOST` holds.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap_or(&self.url)
-    }
-
-    /// The same over HTTPS, on the same port, for clients that trust [`ca_pem`](Self::ca_pem).
-    #[must_use]
-    pub fn https_url(&self) -> String {
-        format!("https://{}", self.host())
-    }
-
-    /// The certificate of the authority that vouches for the emulator, and for every host that it
-    /// plays as a proxy.
-    #[must_use]
-    pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
-    }
-
-    /// The environment in which a child process takes the emulator for its proxy, and so for
-    /// Google, even if it has Google's addresses built in. `ca_file` is a file that holds
-    /// [`ca_pem`](Self::ca_pem).
-    ///
-    /// The emulator answers by path, whatever the host; requests to 127.0.0.1 go there directly.
-    #[must_use]
-    pub fn proxy_env(&self, ca_file: &str) -> Vec<(&'static str, String)> {
-        let ca_file = || ca_file.to_owned();
-        vec![
-            ("HTTPS_PROXY", self.url.clone()),
-            ("NODE_EXTRA_CA_CERTS", ca_file()),
-            ("NO_PROXY", "127.0.0.1".to_owned()),
-            ("REQUESTS_CA_BUNDLE", ca_file()),
-            ("SSL_CERT_FILE", ca_file()),
-            ("https_proxy", self.url.clone()),
-            ("no_proxy", "127.0.0.1".to_owned()),
-        ]
-    }
-
-    /// A home for child processes, with [`ca_pem`](Self::ca_pem) in it and no credentials.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be made.
-    pub fn home(&self) -> io::Result<Home> {
-        Home::new(&self.ca_pem)
-    }
-
-    /// The token endpoint, which key files name in `token_uri`.
-    #[must_use]
-    pub fn token_url(&self) -> String {
-        format!("{}/token", self.url)
-    }
-
-    /// The keys of Google's ID tokens, as JWKS.
-    #[must_use]
-    pub fn jwks_url(&self) -> String {
-        format!("{}/oauth2/v3/certs", self.url)
-    }
-
-    /// The keys of Google's ID tokens, as X.509 certificates by key id.
-    #[must_use]
-    pub fn pem_url(&self) -> String {
-        format!("{}/oauth2/v1/certs", self.url)
-    }
-
-    /// The keys of Identity-Aware Proxy, as JWKS.
-    #[must_use]
-    pub fn iap_jwks_url(&self) -> String {
-        format!("{}/iap/verify/public_key-jwk", self.url)
-    }
-
-    /// The keys of Identity-Aware Proxy, as PEM by key id.
-    #[must_use]
-    pub fn iap_pem_url(&self) -> String {
-        format!("{}/iap/verify/public_key", self.url)
-    }
-
-    /// The environment in which a child process takes this emulator for its metadata server, in
-    /// the variables that the clients of several languages read.
-    #[must_use]
-    pub fn env(&self) -> Vec<(&'static str, String)> {
-        let host = || self.host().to_owned();
-        vec![
-            ("GCE_METADATA_DETECT_RETRIES", "1".to_owned()),
-            ("GCE_METADATA_HOST", host()),
-            ("GCE_METADATA_IP", host()),
-            ("GCE_METADATA_ROOT", host()),
-            ("METADATA_SERVER_DETECTION", "ping-only".to_owned()),
-            ("NO_PROXY", "127.0.0.1".to_owned()),
-        ]
     }
 
     /// The clock by which tokens are issued and judged.
@@ -275,15 +174,6 @@ impl Emulator {
             .to_owned()
     }
 
-    /// A method of the IAM Credentials API, such as `generateIdToken`, on a service account.
-    #[must_use]
-    pub fn iam_url(&self, email: &str, method: &str) -> String {
-        format!(
-            "{}/v1/projects/-/serviceAccounts/{email}:{method}",
-            self.url
-        )
-    }
-
     /// A token, signed for real.
     #[must_use]
     pub fn mint(&self, request: &TokenRequest) -> String {
@@ -333,71 +223,6 @@ impl Emulator {
     /// The whole `Cache-Control` of the key endpoints, or none.
     pub fn set_key_cache_control(&self, value: Option<&str>) {
         self.shared.world().key_cache.cache_control = Some(value.map(str::to_owned));
-    }
-
-    /// How many requests an endpoint has had, those included that a fault struck.
-    #[must_use]
-    pub fn hits(&self, endpoint: Endpoint) -> u64 {
-        self.shared.world().records.hits(endpoint)
-    }
-
-    /// Waits until an endpoint has had at least `hits` requests.
-    pub fn reached(
-        &self,
-        endpoint: Endpoint,
-        hits: u64,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let shared = Arc::clone(&self.shared);
-        let mut recorded = shared.recorded.subscribe();
-        async move {
-            while shared.world().records.hits(endpoint) < hits {
-                // The sender lives in `shared`.
-                let _ = recorded.changed().await;
-            }
-        }
-    }
-
-    /// The latest requests to an endpoint, oldest first: at most a thousand.
-    #[must_use]
-    pub fn requests(&self, endpoint: Endpoint) -> Vec<Recorded> {
-        self.shared.world().records.requests(endpoint)
-    }
-
-    /// Forgets all requests and counts from zero again.
-    pub fn forget_requests(&self) {
-        self.shared.world().records.forget();
-    }
-
-    /// Lets this go wrong with every request to an endpoint, until it is [healed](Self::heal) or
-    /// something else shall go wrong.
-    pub fn fail(&self, endpoint: Endpoint, fault: Fault) {
-        self.shared.world().faults.set(endpoint, fault);
-    }
-
-    /// Lets this go wrong with the next `times` requests to an endpoint. Calls add up, in their
-    /// order, and come before what [`fail`](Self::fail) has set.
-    pub fn fail_times(&self, endpoint: Endpoint, times: u64, fault: Fault) {
-        self.shared.world().faults.add(endpoint, times, fault);
-    }
-
-    /// Lets nothing go wrong any more with an endpoint.
-    pub fn heal(&self, endpoint: Endpoint) {
-        self.shared.world().faults.heal(endpoint);
-    }
-
-    /// Lets nothing go wrong any more, and ends the bad weather.
-    pub fn heal_all(&self) {
-        self.shared.world().faults.heal_all();
-    }
-
-    /// Lets one of these go wrong with any request, this likely (0 to 1). The same seed brings the
-    /// same faults in the same order.
-    pub fn weather(&self, seed: u64, probability: f64, faults: impl IntoIterator<Item = Fault>) {
-        let faults = faults.into_iter().collect();
-        self.shared
-            .world()
-            .faults
-            .set_weather(seed, probability, faults);
     }
 }
 

@@ -49,11 +49,7 @@ fn self_signed(world: &World, now: u64, token: &str) -> Option<(String, String)>
     let signed = world
         .keys_of(world.account(issuer)?.email())
         .any(|key| key.verifies(jwt.signed.as_bytes(), &jwt.signature));
-    let (issued_at, expires_at) = jwt.claim_seconds("iat").zip(jwt.claim_seconds("exp"))?;
-    let timely = issued_at <= now.saturating_add(300)
-        && now < expires_at
-        && expires_at.saturating_sub(issued_at) <= 3_620;
-    if !(signed && timely) {
+    if !(signed && jwt.is_timely(now)) {
         return None;
     }
     let scopes = match (jwt.claim_text("scope"), jwt.claim_text("aud")) {
