@@ -3,25 +3,23 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use idtoken::clock::{Clock, SystemClock};
+use idtoken::clock::Clock;
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::task::AbortHandle;
 
 use crate::account::Account;
+use crate::builder::Builder;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
-use crate::keys::KeyRing;
 use crate::keys::signing::RsaKey;
 use crate::metadata::Platform;
 use crate::mint::{self, TokenRequest};
 use crate::record::Recorded;
-use crate::server::{self, Shared};
-use crate::world::{World, default_account, unix_seconds};
+use crate::server::Shared;
+use crate::world::default_account;
 
 /// A local Google: metadata server, token endpoint and key sets on one loopback port.
 ///
@@ -56,7 +54,7 @@ pub struct Emulator {
 impl Emulator {
     /// Starts an emulator on a free port of 127.0.0.1, with the system's clock.
     ///
-    /// Two RSA keys are made first, which takes a few tenths of a second.
+    /// An RSA key is made first, which takes some tenths of a second.
     ///
     /// # Errors
     ///
@@ -71,8 +69,15 @@ impl Emulator {
 
     /// Starts otherwise than by default.
     pub fn builder() -> Builder {
-        Builder {
-            clock: Arc::new(SystemClock),
+        Builder::default()
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>, server: AbortHandle) -> Self {
+        let url = shared.world().url();
+        Self {
+            shared,
+            url,
+            server,
         }
     }
 
@@ -340,66 +345,5 @@ impl fmt::Debug for Emulator {
         f.debug_struct("Emulator")
             .field("url", &self.url)
             .finish_non_exhaustive()
-    }
-}
-
-/// Starts an [`Emulator`] otherwise than by default.
-#[must_use = "an emulator starts with `start`"]
-pub struct Builder {
-    clock: Arc<dyn Clock>,
-}
-
-impl Builder {
-    /// Issues and judges tokens by this clock.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use idtoken::clock::ManualClock;
-    /// use idtoken_emulator::Emulator;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> std::io::Result<()> {
-    /// let clock = ManualClock::starting_now();
-    /// let google = Emulator::builder().clock(clock.clone()).start().await?;
-    /// clock.advance(Duration::from_secs(3_600));
-    /// # drop(google);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Starts it.
-    ///
-    /// # Errors
-    ///
-    /// If no port of 127.0.0.1 can be bound.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime whose I/O and time drivers are on.
-    pub async fn start(self) -> io::Result<Emulator> {
-        let now = unix_seconds(self.clock.now());
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let host = listener.local_addr()?.to_string();
-        let make_key = || spawn_blocking(move || RsaKey::generate(now));
-        let (current, previous) = (make_key(), make_key());
-        let keys = KeyRing::new(current.await?, previous.await?);
-        let url = format!("http://{host}");
-        let shared = Arc::new(Shared::new(self.clock, World::new(host, keys)));
-        let server = tokio::spawn(server::serve(listener, Arc::clone(&shared))).abort_handle();
-        Ok(Emulator {
-            shared,
-            url,
-            server,
-        })
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").finish_non_exhaustive()
     }
 }

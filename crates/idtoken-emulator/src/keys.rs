@@ -23,17 +23,19 @@ pub(crate) struct KeyRing {
     /// Newest first.
     pub(crate) previous: Vec<Arc<RsaKey>>,
     pub(crate) iap: Arc<EcKey>,
-    stranger: OnceLock<Arc<RsaKey>>,
 }
 
 impl KeyRing {
-    pub(crate) fn new(current: RsaKey, previous: RsaKey) -> Self {
+    /// Two fresh keys, or one: the previous key is made once in a process and shared by all
+    /// emulators in it, for tests start many of them and making keys is all that takes time.
+    pub(crate) fn new(now: u64) -> Self {
         Self {
-            current: Arc::new(current),
+            current: Arc::new(RsaKey::generate(now)),
             next: None,
-            previous: vec![Arc::new(previous)],
+            previous: vec![Arc::clone(
+                PREVIOUS.get_or_init(|| Arc::new(RsaKey::generate(now))),
+            )],
             iap: Arc::new(EcKey::generate()),
-            stranger: OnceLock::new(),
         }
     }
 
@@ -48,8 +50,8 @@ impl KeyRing {
     }
 
     /// A key that was never published.
-    pub(crate) fn stranger(&self) -> &Arc<RsaKey> {
-        self.stranger.get_or_init(|| Arc::new(RsaKey::generate(0)))
+    pub(crate) fn stranger() -> &'static Arc<RsaKey> {
+        STRANGER.get_or_init(|| Arc::new(RsaKey::generate(0)))
     }
 
     /// The published keys, in the order in which they are listed.
@@ -143,6 +145,9 @@ fn cacheable(answer: Answer, cache: &KeyCache, now: u64) -> Answer {
     let expires = now.saturating_add(max_age).saturating_sub(age);
     answer::with_header(answer, EXPIRES, &crate::world::http_date(expires))
 }
+
+static PREVIOUS: OnceLock<Arc<RsaKey>> = OnceLock::new();
+static STRANGER: OnceLock<Arc<RsaKey>> = OnceLock::new();
 
 /// Google publishes two or three keys at a time; more than this many would be a leak of ours.
 const MOST_PREVIOUS: usize = 8;

@@ -64,6 +64,7 @@
 mod access;
 mod account;
 mod answer;
+mod builder;
 mod claims;
 mod discovery;
 mod emulator;
@@ -80,8 +81,9 @@ mod token;
 mod world;
 
 pub use self::account::Account;
+pub use self::builder::Builder;
 pub use self::claims::Shape;
-pub use self::emulator::{Builder, Emulator};
+pub use self::emulator::Emulator;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Gate};
 pub use self::metadata::Platform;

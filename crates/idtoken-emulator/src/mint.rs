@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::account::Account;
 use crate::claims::{self, Shape};
 use crate::jose::{self, Object};
+use crate::keys::KeyRing;
 use crate::world::{Call, Twist, World, unix_seconds};
 
 /// What [`Emulator::mint`](crate::Emulator::mint) shall make.
@@ -229,12 +230,12 @@ fn sign(world: &World, request: &TokenRequest, key: &SigningKey, payload: &[u8])
     let keys = &world.keys;
     let (rsa, id) = match key {
         SigningKey::Next => (keys.next.as_ref().unwrap_or(&keys.current), None),
-        SigningKey::Previous => (
-            keys.previous.first().unwrap_or_else(|| keys.stranger()),
-            None,
-        ),
-        SigningKey::Unknown => (keys.stranger(), None),
-        SigningKey::UnknownUnderCurrentId => (keys.stranger(), Some(keys.current.id())),
+        SigningKey::Previous => match keys.previous.first() {
+            Some(key) => (key, None),
+            None => (KeyRing::stranger(), None),
+        },
+        SigningKey::Unknown => (KeyRing::stranger(), None),
+        SigningKey::UnknownUnderCurrentId => (KeyRing::stranger(), Some(keys.current.id())),
         _ => (&keys.current, None),
     };
     let id = match key {

@@ -1,5 +1,6 @@
 //! A plain client, and an independent check of tokens.
 
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use idtoken::clock::{Clock as _, SystemClock};
@@ -10,12 +11,18 @@ use serde_json::{Map, Value};
 
 pub(crate) type Claims = Map<String, Value>;
 
-pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap()
+/// One for all tests, since making one takes a while; it keeps no connection, since each test has a
+/// runtime of its own.
+pub(crate) fn client() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap()
+    });
+    &CLIENT
 }
 
 pub(crate) async fn get(url: impl AsRef<str>) -> reqwest::Response {
