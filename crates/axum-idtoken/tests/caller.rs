@@ -95,7 +95,7 @@ fn app(verifier: Verifier) -> Router {
         .route(
             "/optional",
             get(|caller: Option<Caller>| async move {
-                caller.map_or("nobody".to_owned(), |caller| caller.sub().to_owned())
+                caller.map_or_else(|| "nobody".to_owned(), |caller| caller.sub().to_owned())
             }),
         )
         .route(

@@ -3,6 +3,7 @@
 pub mod audience;
 pub mod cache;
 pub mod clock;
+pub mod danger;
 pub mod error;
 pub mod inbound;
 pub mod loopback;

@@ -68,6 +68,10 @@ impl KeySet {
             .find(|key| *key.id == *id && key.algorithm == algorithm)
     }
 
+    pub(crate) fn contains(&self, fingerprint: &[u8; 32]) -> bool {
+        self.keys.iter().any(|key| key.fingerprint == *fingerprint)
+    }
+
     fn from_keys(candidates: impl Iterator<Item = Option<Key>>) -> Result<Self, KeySetError> {
         let mut keys: Vec<Key> = Vec::new();
         let mut ambiguous: Vec<(Box<str>, Algorithm)> = Vec::new();
