@@ -361,7 +361,11 @@ impl ClockSkew {
 impl fmt::Display for ClockSkew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = if self.ahead { "ahead of" } else { "behind" };
-        write!(f, "clock is {} s {direction} the server's", self.by.as_secs())
+        write!(
+            f,
+            "clock is {} s {direction} the server's",
+            self.by.as_secs()
+        )
     }
 }
 

@@ -97,7 +97,9 @@ impl Exchange<'_> {
             Ok(Ok(response)) => {
                 let skew = self.clock_skew(&response);
                 read(&response).map_err(|error| {
-                    error.with_retry_after(retry_after(&response)).with_clock_skew(skew)
+                    error
+                        .with_retry_after(retry_after(&response))
+                        .with_clock_skew(skew)
                 })
             }
             Ok(Err(error)) => Err(self.transport_error(error)),

@@ -45,9 +45,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use self::adc::{DefaultSource, DefaultSourceBuilder, Environment, forget_detection};
 #[cfg(feature = "reqwest")]
 pub use self::adc::{default, impersonating};
-pub use self::adc::{DefaultSource, DefaultSourceBuilder, Environment, forget_detection};
 pub use self::authorized_user::AuthorizedUser;
 pub use self::external_account::{
     ExternalAccount, ExternalAccountBuilder, SubjectContext, SubjectTokenSupplier,

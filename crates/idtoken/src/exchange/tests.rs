@@ -158,13 +158,23 @@ async fn an_answer_over_the_bound_is_an_error() {
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_off_is_found_in_the_date_of_an_answer() {
     let at = |date: &str| {
-        Ok(Response::builder().status(400).header(DATE, date).body(Bytes::new()).unwrap())
+        Ok(Response::builder()
+            .status(400)
+            .header(DATE, date)
+            .body(Bytes::new())
+            .unwrap())
     };
     for (date, words) in [
         ("Sun, 06 Nov 1994 08:49:37 GMT", None),
         ("Sun, 06 Nov 1994 08:50:07 GMT", None),
-        ("Sun, 06 Nov 1994 08:50:08 GMT", Some("clock is 31 s behind the server's")),
-        ("Sun, 06 Nov 1994 07:49:37 GMT", Some("clock is 3600 s ahead of the server's")),
+        (
+            "Sun, 06 Nov 1994 08:50:08 GMT",
+            Some("clock is 31 s behind the server's"),
+        ),
+        (
+            "Sun, 06 Nov 1994 07:49:37 GMT",
+            Some("clock is 3600 s ahead of the server's"),
+        ),
         ("yesterday", None),
     ] {
         let error = run(vec![at(date)]).await.0.unwrap_err();

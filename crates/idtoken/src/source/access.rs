@@ -36,13 +36,18 @@ impl AccessToken {
             )
         })?;
         bearer.set_sensitive(true);
-        Ok(Self { bearer, expires_at: now + lifetime })
+        Ok(Self {
+            bearer,
+            expires_at: now + lifetime,
+        })
     }
 }
 
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
+        f.debug_struct("AccessToken")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,13 +127,17 @@ impl AccessTokens {
     fn usable(&self) -> Option<Arc<AccessToken>> {
         let soon = self.clock.now() + MARGIN;
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().filter(|token| soon < token.expires_at).map(Arc::clone)
+        held.as_ref()
+            .filter(|token| soon < token.expires_at)
+            .map(Arc::clone)
     }
 }
 
 impl fmt::Debug for AccessTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessTokens").field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("AccessTokens")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
     }
 }
 

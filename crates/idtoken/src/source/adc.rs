@@ -194,9 +194,8 @@ impl DefaultSourceBuilder {
     /// As [`default`].
     #[cfg(feature = "reqwest")]
     pub async fn build(self) -> Result<DefaultSource, SourceError> {
-        let direct = crate::transport::ReqwestTransport::without_proxy().map_err(|error| {
-            misconfigured("the HTTP client cannot be set up").with_cause(error)
-        })?;
+        let direct = crate::transport::ReqwestTransport::without_proxy()
+            .map_err(|error| misconfigured("the HTTP client cannot be set up").with_cause(error))?;
         self.find(Wire::ready()?, direct).await
     }
 
@@ -219,7 +218,10 @@ impl DefaultSourceBuilder {
         wire: Wire,
         without_proxy: impl Transport,
     ) -> Result<DefaultSource, SourceError> {
-        let environment = self.environment.clone().unwrap_or_else(Environment::of_process);
+        let environment = self
+            .environment
+            .clone()
+            .unwrap_or_else(Environment::of_process);
         let wire = match &self.clock {
             Some(clock) => wire.with_clock(Arc::clone(&clock.0)),
             None => wire,
@@ -249,7 +251,10 @@ impl DefaultSourceBuilder {
         if let Some(clock) = self.clock {
             builder = builder.clock(clock.0);
         }
-        Ok(DefaultSource { found: Found::Metadata(builder.build_with(without_proxy)), reason })
+        Ok(DefaultSource {
+            found: Found::Metadata(builder.build_with(without_proxy)),
+            reason,
+        })
     }
 
     fn from_file(
@@ -319,10 +324,9 @@ impl DefaultSourceBuilder {
                 environment,
                 wire.clone(),
             )?)),
-            "service_account" => Identity::ServiceAccount(ServiceAccountKey::from_credentials(
-                &inner,
-                wire.clone(),
-            )?),
+            "service_account" => {
+                Identity::ServiceAccount(ServiceAccountKey::from_credentials(&inner, wire.clone())?)
+            }
             other => {
                 return Err(inner.fail(&format!("has type \"{other}\", which is no base")));
             }
@@ -377,5 +381,9 @@ fn nothing_found(environment: &Environment) -> SourceError {
 }
 
 fn misconfigured(message: impl AsRef<str>) -> SourceError {
-    SourceError::new(SourceErrorKind::Misconfigured, "default credentials", message)
+    SourceError::new(
+        SourceErrorKind::Misconfigured,
+        "default credentials",
+        message,
+    )
 }

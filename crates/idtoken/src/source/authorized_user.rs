@@ -103,9 +103,13 @@ impl AuthorizedUser {
             refresh_token: file::required(file, "refresh_token", fields.refresh_token)?,
         };
         let token_url = fields.token_uri.as_deref().unwrap_or(TOKEN_URL);
-        let token_url =
-            endpoint::checked(NAME, "token_uri", token_url, &AllowedHosts::default())?;
-        Ok(Self { login: Arc::new(login), token_url, accept_client_audience: false, wire })
+        let token_url = endpoint::checked(NAME, "token_uri", token_url, &AllowedHosts::default())?;
+        Ok(Self {
+            login: Arc::new(login),
+            token_url,
+            accept_client_audience: false,
+            wire,
+        })
     }
 
     pub(crate) async fn access_token(&self) -> Result<AccessToken, SourceError> {
@@ -130,7 +134,9 @@ impl AuthorizedUser {
                 ],
             )
         };
-        self.wire.exchange(NAME, request, |response| Answer::read(NAME, response)).await
+        self.wire
+            .exchange(NAME, request, |response| Answer::read(NAME, response))
+            .await
     }
 
     fn other_audience(&self, audience: &Audience) -> SourceError {
@@ -160,16 +166,24 @@ impl TokenSource for AuthorizedUser {
         }
         let answer = self.refresh().await?;
         let jwt = answer.id_token.ok_or_else(|| {
-            SourceError::new(SourceErrorKind::Refused, NAME, "the login includes no ID token")
-                .with_advice(
-                    "log in again with the openid scope: gcloud auth application-default login \
+            SourceError::new(
+                SourceErrorKind::Refused,
+                NAME,
+                "the login includes no ID token",
+            )
+            .with_advice(
+                "log in again with the openid scope: gcloud auth application-default login \
                      --scopes=openid,https://www.googleapis.com/auth/userinfo.email,\
                      https://www.googleapis.com/auth/cloud-platform",
-                )
+            )
         })?;
         let token = IdToken::new(&jwt)
             .map_err(|error| invalid("the id_token is not an ID token").with_cause(error))?;
-        Ok(if self.accept_client_audience { token.danger_for_any_audience() } else { token })
+        Ok(if self.accept_client_audience {
+            token.danger_for_any_audience()
+        } else {
+            token
+        })
     }
 }
 

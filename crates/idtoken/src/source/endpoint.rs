@@ -21,7 +21,9 @@ impl AllowedHosts {
     fn contains(&self, host: &str) -> bool {
         self.0.iter().any(|allowed| {
             allowed.eq_ignore_ascii_case(host)
-                || allowed.strip_prefix('.').is_some_and(|domain| is_below(host, domain))
+                || allowed
+                    .strip_prefix('.')
+                    .is_some_and(|domain| is_below(host, domain))
         })
     }
 }
@@ -33,25 +35,30 @@ pub(crate) fn checked(
     text: &str,
     allowed: &AllowedHosts,
 ) -> Result<Uri, SourceError> {
-    let fail = |problem: String| {
-        SourceError::new(SourceErrorKind::Misconfigured, source_name, problem)
-    };
+    let fail =
+        |problem: String| SourceError::new(SourceErrorKind::Misconfigured, source_name, problem);
     let uri = https_or_local(text).ok_or_else(|| {
-        fail(format!("\"{field}\" is no https URL (plain http only on this machine)"))
+        fail(format!(
+            "\"{field}\" is no https URL (plain http only on this machine)"
+        ))
     })?;
     let host = uri.host().unwrap_or_default();
     if is_below(host, "googleapis.com") || is_loopback(host) || allowed.contains(host) {
         return Ok(uri);
     }
-    Err(fail(format!("\"{field}\" leads to {host}, which is not Google's"))
-        .with_advice("if that host is meant, allow it by name when the source is built"))
+    Err(fail(format!(
+        "\"{field}\" leads to {host}, which is not Google's"
+    ))
+    .with_advice("if that host is meant, allow it by name when the source is built"))
 }
 
 /// An https URL, or an http one on this machine; no user information, and a host.
 pub(crate) fn https_or_local(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
     let host = uri.host().filter(|host| !host.is_empty())?;
-    let has_user_info = uri.authority().is_some_and(|whole| whole.as_str().contains('@'));
+    let has_user_info = uri
+        .authority()
+        .is_some_and(|whole| whole.as_str().contains('@'));
     let secure = match uri.scheme_str() {
         Some("https") => true,
         Some("http") => is_loopback(host),
@@ -62,7 +69,8 @@ pub(crate) fn https_or_local(text: &str) -> Option<Uri> {
 
 fn is_below(host: &str, domain: &str) -> bool {
     let host = host.to_ascii_lowercase();
-    host.strip_suffix(domain).is_some_and(|below| below.len() > 1 && below.ends_with('.'))
+    host.strip_suffix(domain)
+        .is_some_and(|below| below.len() > 1 && below.ends_with('.'))
 }
 
 #[cfg(test)]

@@ -210,7 +210,10 @@ impl ExternalAccountBuilder {
             user_project: fields.workforce_pool_user_project,
             wire: wire.clone(),
         });
-        let base = ExternalAccount { federation: Arc::clone(&federation), impersonated: None };
+        let base = ExternalAccount {
+            federation: Arc::clone(&federation),
+            impersonated: None,
+        };
         let impersonated = fields
             .service_account_impersonation_url
             .map(|url| {
@@ -218,7 +221,10 @@ impl ExternalAccountBuilder {
                 Impersonated::from_url(NAME, &url, &[], base, &self.allowed, wire)
             })
             .transpose()?;
-        Ok(ExternalAccount { federation, impersonated })
+        Ok(ExternalAccount {
+            federation,
+            impersonated,
+        })
     }
 }
 
@@ -251,8 +257,14 @@ impl Federation {
             .filter(|_| self.client.is_none())
             .map(|project| serde_json::json!({ "userProject": project }).to_string());
         let mut fields = vec![
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            (
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            ),
+            (
+                "requested_token_type",
+                "urn:ietf:params:oauth:token-type:access_token",
+            ),
             ("audience", self.context.audience()),
             ("scope", SCOPE),
             ("subject_token_type", self.context.subject_token_type()),
@@ -262,12 +274,16 @@ impl Federation {
         let request = || {
             let mut request = form_post(NAME, &self.token_url, &fields)?;
             if let Some((id, secret)) = &self.client {
-                request.headers_mut().insert(http::header::AUTHORIZATION, basic(id, secret)?);
+                request
+                    .headers_mut()
+                    .insert(http::header::AUTHORIZATION, basic(id, secret)?);
             }
             Ok(request)
         };
-        let answer =
-            self.wire.exchange(NAME, request, |response| Answer::read(NAME, response)).await?;
+        let answer = self
+            .wire
+            .exchange(NAME, request, |response| Answer::read(NAME, response))
+            .await?;
         let Some(token) = &answer.access_token else {
             return Err(SourceError::new(
                 SourceErrorKind::InvalidAnswer,
@@ -295,7 +311,11 @@ fn basic(id: &str, secret: &str) -> Result<http::HeaderValue, SourceError> {
     let pair = Zeroizing::new(format!("{}:{}", encoded(id), encoded(secret)));
     let text = base64::engine::general_purpose::STANDARD.encode(pair.as_bytes());
     let mut value = http::HeaderValue::try_from(format!("Basic {text}")).map_err(|_| {
-        SourceError::new(SourceErrorKind::Misconfigured, NAME, "the client's secret is unusable")
+        SourceError::new(
+            SourceErrorKind::Misconfigured,
+            NAME,
+            "the client's secret is unusable",
+        )
     })?;
     value.set_sensitive(true);
     Ok(value)

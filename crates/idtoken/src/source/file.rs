@@ -29,7 +29,10 @@ impl CredentialsFile {
                 None => error,
             }
         })?;
-        Ok(Self { path: Some(path.to_owned()), ..Self::parse(text, name)? })
+        Ok(Self {
+            path: Some(path.to_owned()),
+            ..Self::parse(text, name)?
+        })
     }
 
     pub(crate) fn parse(text: Zeroizing<String>, name: String) -> Result<Self, SourceError> {
@@ -38,7 +41,12 @@ impl CredentialsFile {
                 .with_cause(shape(&error))
         })?;
         match typed.kind {
-            Some(kind) => Ok(Self { name, path: None, text, kind }),
+            Some(kind) => Ok(Self {
+                name,
+                path: None,
+                text,
+                kind,
+            }),
             None => Err(misconfigured(format!("{name} has no field \"type\""))),
         }
     }
@@ -67,7 +75,8 @@ impl CredentialsFile {
             return Err(self.fail(&format!("has type \"{found}\", not \"{expected}\"")));
         }
         serde_json::from_str(&self.text).map_err(|error| {
-            self.fail(&format!("is not the JSON of type \"{expected}\"")).with_cause(shape(&error))
+            self.fail(&format!("is not the JSON of type \"{expected}\""))
+                .with_cause(shape(&error))
         })
     }
 

@@ -60,7 +60,9 @@ pub struct TokenFile {
 impl TokenFile {
     /// The token in the file at `path`; white space around it is ignored.
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self { path: path.as_ref().to_owned() }
+        Self {
+            path: path.as_ref().to_owned(),
+        }
     }
 }
 

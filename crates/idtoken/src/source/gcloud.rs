@@ -103,12 +103,19 @@ impl TokenSource for Gcloud {
             let message = "gcloud printed something other than an ID token";
             SourceError::new(SourceErrorKind::InvalidAnswer, NAME, message).with_cause(error)
         })?;
-        Ok(if self.accept_client_audience { token.danger_for_any_audience() } else { token })
+        Ok(if self.accept_client_audience {
+            token.danger_for_any_audience()
+        } else {
+            token
+        })
     }
 }
 
 fn explain(error: SourceError) -> SourceError {
-    if error.to_string().contains("Invalid account type for `--audiences`") {
+    if error
+        .to_string()
+        .contains("Invalid account type for `--audiences`")
+    {
         error.with_advice(
             "gcloud is logged in as a person, whose token cannot have this audience: impersonate \
              a service account with Gcloud::new().impersonate(\"NAME@PROJECT.iam.gserviceaccount.com\")",

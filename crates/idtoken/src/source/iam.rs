@@ -45,8 +45,10 @@ impl GenerateIdToken {
                 .body(body.clone())
                 .map_err(|error| self.fail("the endpoint cannot be asked").with_cause(error))
         };
-        let outcome =
-            self.wire.exchange(self.source_name, request, |response| self.read(response)).await;
+        let outcome = self
+            .wire
+            .exchange(self.source_name, request, |response| self.read(response))
+            .await;
         if let Err(error) = &outcome
             && error.status() == Some(StatusCode::UNAUTHORIZED)
         {
@@ -60,16 +62,25 @@ impl GenerateIdToken {
             return Err(self.refusal(response));
         }
         let answer: Answer = serde_json::from_slice(response.body()).map_err(|error| {
-            self.invalid("the answer is not the JSON expected").with_cause(shape(&error))
+            self.invalid("the answer is not the JSON expected")
+                .with_cause(shape(&error))
         })?;
-        let jwt = answer.token.ok_or_else(|| self.invalid("the answer has no token in it"))?;
-        IdToken::new(&jwt)
-            .map_err(|error| self.invalid("the token is not an ID token").with_cause(error))
+        let jwt = answer
+            .token
+            .ok_or_else(|| self.invalid("the answer has no token in it"))?;
+        IdToken::new(&jwt).map_err(|error| {
+            self.invalid("the token is not an ID token")
+                .with_cause(error)
+        })
     }
 
     fn refusal(&self, response: &Response<Bytes>) -> SourceError {
         let Ok(Refusal { error: refusal }) = serde_json::from_slice(response.body()) else {
-            return status_error(self.source_name, response, "IAM Credentials answered with an error");
+            return status_error(
+                self.source_name,
+                response,
+                "IAM Credentials answered with an error",
+            );
         };
         let error = status_error(self.source_name, response, &refusal.message);
         let error = match &refusal.status {

@@ -71,20 +71,29 @@ impl Impersonated {
         wire: Wire,
     ) -> Result<Self, SourceError> {
         const FIELD: &str = "service_account_impersonation_url";
-        let fail = |message: &str| {
-            SourceError::new(SourceErrorKind::Misconfigured, source_name, message)
-        };
+        let fail =
+            |message: &str| SourceError::new(SourceErrorKind::Misconfigured, source_name, message);
         let target = url
             .strip_suffix(":generateAccessToken")
             .or_else(|| url.strip_suffix(":generateIdToken"))
             .and_then(|path| path.rsplit_once('/'))
             .filter(|(path, target)| path.ends_with("/serviceAccounts") && !target.is_empty())
             .map(|(_, target)| target.to_owned())
-            .ok_or_else(|| fail("\"service_account_impersonation_url\" names no service account"))?;
+            .ok_or_else(|| {
+                fail("\"service_account_impersonation_url\" names no service account")
+            })?;
         let path = url.rsplit_once(':').map_or(url, |(path, _)| path);
-        let url = endpoint::checked(source_name, FIELD, &format!("{path}:generateIdToken"), allowed)?;
+        let url = endpoint::checked(
+            source_name,
+            FIELD,
+            &format!("{path}:generateIdToken"),
+            allowed,
+        )?;
         let base = AccessTokens::new(base, Arc::clone(wire.clock()));
-        let delegates = delegates.iter().map(|delegate| resource_name(delegate)).collect();
+        let delegates = delegates
+            .iter()
+            .map(|delegate| resource_name(delegate))
+            .collect();
         let call = GenerateIdToken {
             source_name,
             url,
@@ -124,8 +133,10 @@ impl ImpersonatedBuilder {
     /// Goes through these service accounts in turn: the base may mint for the first, each for the
     /// next, the last for the target.
     pub fn delegates<D: AsRef<str>>(mut self, delegates: impl IntoIterator<Item = D>) -> Self {
-        self.delegates =
-            delegates.into_iter().map(|delegate| resource_name(delegate.as_ref())).collect();
+        self.delegates = delegates
+            .into_iter()
+            .map(|delegate| resource_name(delegate.as_ref()))
+            .collect();
         self
     }
 
@@ -174,7 +185,12 @@ impl ImpersonatedBuilder {
             Some(clock) => wire.with_clock(clock.0),
             None => wire,
         };
-        let url = generate_url(NAME, self.endpoint.as_deref(), DEFAULT_UNIVERSE, &self.target)?;
+        let url = generate_url(
+            NAME,
+            self.endpoint.as_deref(),
+            DEFAULT_UNIVERSE,
+            &self.target,
+        )?;
         Ok(Impersonated {
             call: GenerateIdToken {
                 source_name: NAME,

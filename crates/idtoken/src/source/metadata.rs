@@ -94,7 +94,10 @@ impl MetadataServer {
     ///
     /// [`SourceError`] as for a token. A server that knows no universes is in the default one.
     pub async fn universe_domain(&self) -> Result<String, SourceError> {
-        match self.text("/computeMetadata/v1/universe/universe-domain").await {
+        match self
+            .text("/computeMetadata/v1/universe/universe-domain")
+            .await
+        {
             Ok(universe) if !universe.is_empty() => Ok(universe),
             Err(error) if error.status() != Some(StatusCode::NOT_FOUND) => Err(error),
             _ => Ok(DEFAULT_UNIVERSE.to_owned()),
@@ -117,7 +120,9 @@ impl MetadataServer {
 
     async fn text(&self, path: &str) -> Result<String, SourceError> {
         let read = |response: &Response<Bytes>| {
-            Ok(String::from_utf8_lossy(accepted(response)?).trim().to_owned())
+            Ok(String::from_utf8_lossy(accepted(response)?)
+                .trim()
+                .to_owned())
         };
         self.wire.exchange(NAME, || self.get(path), read).await
     }
@@ -140,19 +145,29 @@ impl MetadataServer {
             .authority(self.host.as_str())
             .path_and_query(path)
             .build()
-            .and_then(|uri| Request::get(uri).header(FLAVOR_NAME, FLAVOR_VALUE).body(Bytes::new()))
+            .and_then(|uri| {
+                Request::get(uri)
+                    .header(FLAVOR_NAME, FLAVOR_VALUE)
+                    .body(Bytes::new())
+            })
             .map_err(|error| {
-                SourceError::new(SourceErrorKind::Misconfigured, NAME, "the host makes no URL")
-                    .with_endpoint(self.host.clone())
-                    .with_cause(error)
-                    .with_advice("GCE_METADATA_HOST is a host or host:port, without a scheme")
+                SourceError::new(
+                    SourceErrorKind::Misconfigured,
+                    NAME,
+                    "the host makes no URL",
+                )
+                .with_endpoint(self.host.clone())
+                .with_cause(error)
+                .with_advice("GCE_METADATA_HOST is a host or host:port, without a scheme")
             })
     }
 }
 
 impl TokenSource for MetadataServer {
     async fn fetch(&self, audience: &Audience) -> Result<IdToken, SourceError> {
-        self.wire.exchange(NAME, || self.request(audience), read).await
+        self.wire
+            .exchange(NAME, || self.request(audience), read)
+            .await
     }
 }
 
@@ -223,7 +238,12 @@ impl MetadataServerBuilder {
         if let Some(clock) = self.clock {
             wire = wire.with_clock(clock.0);
         }
-        MetadataServer { wire, host: self.host, account: self.account, format: self.format }
+        MetadataServer {
+            wire,
+            host: self.host,
+            account: self.account,
+            format: self.format,
+        }
     }
 }
 

@@ -43,17 +43,31 @@ impl Answer {
 
 /// Where JSON went wrong, without quoting what stood there.
 pub(crate) fn shape(error: &serde_json::Error) -> String {
-    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column())
+    format!(
+        "{:?} error at line {} column {}",
+        error.classify(),
+        error.line(),
+        error.column()
+    )
 }
 
 /// An OAuth error carries a code and a text; some codes mean "later" whatever the status.
 fn refusal(source_name: &'static str, response: &Response<Bytes>) -> SourceError {
     let Ok(refusal) = serde_json::from_slice::<Refusal>(response.body()) else {
-        return status_error(source_name, response, "the token endpoint answered with an error");
+        return status_error(
+            source_name,
+            response,
+            "the token endpoint answered with an error",
+        );
     };
-    let message = refusal.error_description.as_deref().unwrap_or("the token endpoint said no");
+    let message = refusal
+        .error_description
+        .as_deref()
+        .unwrap_or("the token endpoint said no");
     let code = refusal.error.as_str();
-    let later = [code, message].iter().any(|text| TRANSIENT_CODES.contains(text));
+    let later = [code, message]
+        .iter()
+        .any(|text| TRANSIENT_CODES.contains(text));
     let error = if later {
         SourceError::new(SourceErrorKind::Transient, source_name, message)
             .with_status(response.status())
@@ -85,7 +99,11 @@ struct Refusal {
     error_subtype: Option<String>,
 }
 
-const TRANSIENT_CODES: [&str; 3] = ["internal_failure", "server_error", "temporarily_unavailable"];
+const TRANSIENT_CODES: [&str; 3] = [
+    "internal_failure",
+    "server_error",
+    "temporarily_unavailable",
+];
 
 #[cfg(test)]
 mod tests {
@@ -107,15 +125,20 @@ mod tests {
         );
         assert_eq!(error.kind(), SourceErrorKind::Refused);
         assert_eq!(error.code(), Some("invalid_grant"));
-        assert!(error.to_string().contains("Invalid JWT Signature."), "{error}");
+        assert!(
+            error.to_string().contains("Invalid JWT Signature."),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_clock_that_is_off_and_a_login_that_is_due_are_named() {
         let clock = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a \
                      reasonable timeframe. Check your iat and exp values in the JWT claim.";
-        let error =
-            refused(400, &json!({"error": "invalid_grant", "error_description": clock}).to_string());
+        let error = refused(
+            400,
+            &json!({"error": "invalid_grant", "error_description": clock}).to_string(),
+        );
         assert!(error.advice().unwrap().contains("clock"), "{error}");
         for subtype in ["invalid_rapt", "rapt_required"] {
             let body = json!({"error": "invalid_grant", "error_subtype": subtype}).to_string();
@@ -129,21 +152,32 @@ mod tests {
     #[test]
     fn a_transient_code_is_transient_whatever_the_status() {
         for code in TRANSIENT_CODES {
-            for body in
-                [json!({"error": code}), json!({"error": "x", "error_description": code})]
-            {
+            for body in [
+                json!({"error": code}),
+                json!({"error": "x", "error_description": code}),
+            ] {
                 let error = refused(400, &body.to_string());
                 assert_eq!(error.kind(), SourceErrorKind::Transient, "{body}");
             }
         }
         for status in [408, 429, 500, 503, 504] {
-            assert_eq!(refused(status, "<html>").kind(), SourceErrorKind::Transient, "{status}");
+            assert_eq!(
+                refused(status, "<html>").kind(),
+                SourceErrorKind::Transient,
+                "{status}"
+            );
         }
     }
 
     #[test]
     fn json_of_another_shape_is_invalid_and_not_quoted() {
-        for body in ["", "<html>", "[]", r#"{"access_token":7}"#, r#"{"id_token":["SECRET"]}"#] {
+        for body in [
+            "",
+            "<html>",
+            "[]",
+            r#"{"access_token":7}"#,
+            r#"{"id_token":["SECRET"]}"#,
+        ] {
             let error = refused(200, body);
             assert_eq!(error.kind(), SourceErrorKind::InvalidAnswer, "{body}");
             assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");

@@ -50,7 +50,10 @@ impl Presence {
         if let Some(host) = environment.metadata_host() {
             return Ok(Some(format!("the environment names it as {host}")));
         }
-        if let Some(name) = PLATFORM_VARIABLES.iter().find(|name| environment.get(name).is_some()) {
+        if let Some(name) = PLATFORM_VARIABLES
+            .iter()
+            .find(|name| environment.get(name).is_some())
+        {
             return Ok(Some(format!("{name} shows a Google Cloud platform")));
         }
         if look_at_firmware && environment.is_google_machine() {
@@ -69,7 +72,9 @@ impl Presence {
 /// Asks up to three times, for half a second each. Nobody at that address is an answer too.
 async fn ping(transport: &SharedTransport) -> bool {
     for _ in 0..PINGS {
-        let request = Request::get(ROOT).header("metadata-flavor", "Google").body(Bytes::new());
+        let request = Request::get(ROOT)
+            .header("metadata-flavor", "Google")
+            .body(Bytes::new());
         let Ok(request) = request else { return false };
         match timeout(PING_TIMEOUT, transport.send(request)).await {
             Ok(Ok(response)) => return is_google(&response),
@@ -83,7 +88,10 @@ async fn ping(transport: &SharedTransport) -> bool {
 /// A captive portal answers as well, but not with Google's header.
 fn is_google(response: &Response<Bytes>) -> bool {
     response.status().is_success()
-        && response.headers().get("metadata-flavor").is_some_and(|flavor| flavor == "Google")
+        && response
+            .headers()
+            .get("metadata-flavor")
+            .is_some_and(|flavor| flavor == "Google")
 }
 
 enum Detection {
@@ -95,13 +103,18 @@ enum Detection {
 }
 
 fn detection(environment: &Environment) -> Result<Detection, SourceError> {
-    let wish = environment.get("METADATA_SERVER_DETECTION").unwrap_or_default();
+    let wish = environment
+        .get("METADATA_SERVER_DETECTION")
+        .unwrap_or_default();
     Ok(match wish.trim().to_ascii_lowercase().as_str() {
         "assume-present" => Detection::AssumePresent,
         "none" => Detection::None,
         "bios-only" => Detection::BiosOnly,
         "ping-only" => Detection::PingOnly,
-        "" if environment.get("NO_GCE_CHECK").is_some_and(|no| no.eq_ignore_ascii_case("true")) => {
+        "" if environment
+            .get("NO_GCE_CHECK")
+            .is_some_and(|no| no.eq_ignore_ascii_case("true")) =>
+        {
             Detection::None
         }
         "" => Detection::Usual,
@@ -116,8 +129,14 @@ fn detection(environment: &Environment) -> Result<Detection, SourceError> {
     })
 }
 
-const PLATFORM_VARIABLES: [&str; 6] =
-    ["CLOUD_RUN_JOB", "FUNCTION_TARGET", "GAE_SERVICE", "K_CONFIGURATION", "K_REVISION", "K_SERVICE"];
+const PLATFORM_VARIABLES: [&str; 6] = [
+    "CLOUD_RUN_JOB",
+    "FUNCTION_TARGET",
+    "GAE_SERVICE",
+    "K_CONFIGURATION",
+    "K_REVISION",
+    "K_SERVICE",
+];
 
 const ROOT: &str = "http://169.254.169.254/";
 const PINGS: u32 = 3;

@@ -55,7 +55,8 @@ impl Program {
             .spawn()
             .map_err(|error| {
                 let message = format!("{name} cannot be run");
-                self.fail(SourceErrorKind::Misconfigured, &message).with_cause(error)
+                self.fail(SourceErrorKind::Misconfigured, &message)
+                    .with_cause(error)
             })?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let outcome = timeout(self.timeout, async {
@@ -68,7 +69,9 @@ impl Program {
             Ok(Ok(done)) => done,
             Ok(Err(error)) => {
                 let message = format!("{name} could not be read");
-                return Err(self.fail(SourceErrorKind::Transient, &message).with_cause(error));
+                return Err(self
+                    .fail(SourceErrorKind::Transient, &message)
+                    .with_cause(error));
             }
             Err(_) => {
                 let limit = self.timeout.as_secs_f64();
@@ -95,9 +98,14 @@ impl Program {
 /// Reads a stream to its end, one byte past the bound at the most; the rest is read and dropped, so
 /// that the program does not hang on a full pipe.
 async fn read(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Zeroizing<String>> {
-    let Some(mut stream) = stream else { return Ok(Zeroizing::default()) };
+    let Some(mut stream) = stream else {
+        return Ok(Zeroizing::default());
+    };
     let mut kept = Zeroizing::new(Vec::new());
-    (&mut stream).take(MAX_OUTPUT_BYTES as u64 + 1).read_to_end(&mut kept).await?;
+    (&mut stream)
+        .take(MAX_OUTPUT_BYTES as u64 + 1)
+        .read_to_end(&mut kept)
+        .await?;
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
     Ok(Zeroizing::new(String::from_utf8_lossy(&kept).into_owned()))
 }

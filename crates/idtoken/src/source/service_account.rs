@@ -67,7 +67,10 @@ impl ServiceAccountKey {
     /// cannot be used.
     #[cfg(feature = "reqwest")]
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SourceError> {
-        Ok(Self::assemble(WatchedKey::read(path.as_ref())?, Wire::ready()?))
+        Ok(Self::assemble(
+            WatchedKey::read(path.as_ref())?,
+            Wire::ready()?,
+        ))
     }
 
     /// Takes the text of a key file, to be used on the ready-made transport.
@@ -89,7 +92,10 @@ impl ServiceAccountKey {
         path: impl AsRef<Path>,
         transport: impl Transport,
     ) -> Result<Self, SourceError> {
-        Ok(Self::assemble(WatchedKey::read(path.as_ref())?, Wire::new(transport)))
+        Ok(Self::assemble(
+            WatchedKey::read(path.as_ref())?,
+            Wire::new(transport),
+        ))
     }
 
     /// Takes the text of a key file, to be used on a transport of your own.
@@ -98,7 +104,10 @@ impl ServiceAccountKey {
     ///
     /// As [`from_file`](Self::from_file).
     pub fn from_json_with(json: &str, transport: impl Transport) -> Result<Self, SourceError> {
-        Ok(Self::assemble(WatchedKey::given(json)?, Wire::new(transport)))
+        Ok(Self::assemble(
+            WatchedKey::given(json)?,
+            Wire::new(transport),
+        ))
     }
 
     /// Reads the time for the assertion from `clock`.
@@ -129,7 +138,9 @@ impl ServiceAccountKey {
     ) -> Result<Self, SourceError> {
         let name = name.into();
         if assertion::RESERVED.contains(&name.as_str()) {
-            return Err(misconfigured(format!("the claim \"{name}\" is not for you to set")));
+            return Err(misconfigured(format!(
+                "the claim \"{name}\" is not for you to set"
+            )));
         }
         self.extra_claims.insert(name, value.into());
         Ok(self)
@@ -160,7 +171,10 @@ impl ServiceAccountKey {
         file: &CredentialsFile,
         wire: Wire,
     ) -> Result<Self, SourceError> {
-        Ok(Self::assemble(WatchedKey::fixed(KeyFile::parse(file.text(), file.name())?), wire))
+        Ok(Self::assemble(
+            WatchedKey::fixed(KeyFile::parse(file.text(), file.name())?),
+            wire,
+        ))
     }
 
     pub(crate) fn watching(path: &Path, wire: Wire) -> Result<Self, SourceError> {
@@ -168,11 +182,18 @@ impl ServiceAccountKey {
     }
 
     fn assemble(key: WatchedKey, wire: Wire) -> Self {
-        Self { key: Arc::new(key), wire, extra_claims: Map::new(), iam_endpoint: None }
+        Self {
+            key: Arc::new(key),
+            wire,
+            extra_claims: Map::new(),
+            iam_endpoint: None,
+        }
     }
 
     fn request(&self, key: &KeyFile, audience: &Audience) -> Result<Request<Bytes>, SourceError> {
-        let purpose = Purpose::Exchange { target_audience: audience.as_str() };
+        let purpose = Purpose::Exchange {
+            target_audience: audience.as_str(),
+        };
         let assertion = Assertion::new(key, purpose, self.wire.now(), &self.extra_claims);
         let assertion = assertion.sign(key)?;
         form_post(
@@ -191,7 +212,12 @@ impl ServiceAccountKey {
         key: &KeyFile,
         audience: &Audience,
     ) -> Result<IdToken, SourceError> {
-        let url = generate_url(NAME, self.iam_endpoint.as_deref(), &key.universe, &key.email)?;
+        let url = generate_url(
+            NAME,
+            self.iam_endpoint.as_deref(),
+            &key.universe,
+            &key.email,
+        )?;
         let base = Identity::ServiceAccount(self.clone());
         GenerateIdToken {
             source_name: NAME,
@@ -213,7 +239,9 @@ impl TokenSource for ServiceAccountKey {
         if key.universe != DEFAULT_UNIVERSE {
             return self.fetch_by_iam(&key, audience).await;
         }
-        self.wire.exchange(NAME, || self.request(&key, audience), read).await
+        self.wire
+            .exchange(NAME, || self.request(&key, audience), read)
+            .await
     }
 }
 
@@ -229,7 +257,9 @@ impl fmt::Debug for ServiceAccountKey {
 
 fn read(response: &Response<Bytes>) -> Result<IdToken, SourceError> {
     let answer = Answer::read(NAME, response)?;
-    let jwt = answer.id_token.ok_or_else(|| invalid("the answer has no id_token in it"))?;
+    let jwt = answer
+        .id_token
+        .ok_or_else(|| invalid("the answer has no id_token in it"))?;
     IdToken::new(&jwt).map_err(|error| invalid("the id_token is not an ID token").with_cause(error))
 }
 

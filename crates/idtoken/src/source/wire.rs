@@ -16,14 +16,22 @@ use crate::transport::{SharedTransport, Transport};
 #[derive(Clone)]
 pub(crate) struct Wire {
     transport: SharedTransport,
+    /// The same, or one that uses no proxy where the first may.
+    #[cfg_attr(
+        not(feature = "aws"),
+        allow(dead_code, reason = "only AWS asks link-local hosts")
+    )]
+    direct: SharedTransport,
     clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
 }
 
 impl Wire {
     pub(crate) fn new(transport: impl Transport) -> Self {
+        let transport = SharedTransport::new(transport);
         Self {
-            transport: SharedTransport::new(transport),
+            direct: transport.clone(),
+            transport,
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
         }
@@ -32,13 +40,21 @@ impl Wire {
     /// On the ready-made transport, which honours proxy variables.
     #[cfg(feature = "reqwest")]
     pub(crate) fn ready() -> Result<Self, SourceError> {
-        crate::transport::ReqwestTransport::new().map(Self::new).map_err(|error| {
+        use crate::transport::ReqwestTransport;
+
+        let unusable = |error| {
             SourceError::new(
                 SourceErrorKind::Misconfigured,
                 "HTTP client",
                 "the client cannot be set up",
             )
             .with_cause(error)
+        };
+        let direct = ReqwestTransport::without_proxy().map_err(unusable)?;
+        let wire = Self::new(ReqwestTransport::new().map_err(unusable)?);
+        Ok(Self {
+            direct: SharedTransport::new(direct),
+            ..wire
         })
     }
 
@@ -62,15 +78,45 @@ impl Wire {
         request: impl Fn() -> Result<Request<Bytes>, SourceError>,
         read: impl Fn(&Response<Bytes>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
-        Exchange { source_name, transport: &self.transport, limits: self.limits, clock: &*self.clock }
-            .run(request, read)
+        self.exchange_over(&self.transport, source_name, request, read)
             .await
+    }
+
+    /// The same, with a server that no proxy may stand before.
+    #[cfg(feature = "aws")]
+    pub(crate) async fn exchange_direct<T>(
+        &self,
+        source_name: &'static str,
+        request: impl Fn() -> Result<Request<Bytes>, SourceError>,
+        read: impl Fn(&Response<Bytes>) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        self.exchange_over(&self.direct, source_name, request, read)
+            .await
+    }
+
+    async fn exchange_over<T>(
+        &self,
+        transport: &SharedTransport,
+        source_name: &'static str,
+        request: impl Fn() -> Result<Request<Bytes>, SourceError>,
+        read: impl Fn(&Response<Bytes>) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        Exchange {
+            source_name,
+            transport,
+            limits: self.limits,
+            clock: &*self.clock,
+        }
+        .run(request, read)
+        .await
     }
 }
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Wire")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,9 +126,14 @@ pub(crate) fn form_post(
     url: &Uri,
     fields: &[(&str, &str)],
 ) -> Result<Request<Bytes>, SourceError> {
-    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish();
     Request::post(url.clone())
-        .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(
+            http::header::CONTENT_TYPE,
+            "application/x-www-form-urlencoded",
+        )
         .body(Bytes::from(form))
         .map_err(|error| {
             SourceError::new(

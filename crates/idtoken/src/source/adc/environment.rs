@@ -26,7 +26,10 @@ impl Environment {
             .filter_map(|name| Some(((*name).to_owned(), Self::variable_of_process(name)?)))
             .collect();
         let product_name_file = cfg!(target_os = "linux").then(|| PathBuf::from(PRODUCT_NAME_FILE));
-        Self { variables, product_name_file }
+        Self {
+            variables,
+            product_name_file,
+        }
     }
 
     /// Sets a variable.
@@ -47,7 +50,10 @@ impl Environment {
     /// A variable's value, if it is set and not empty.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// A variable of the process, if it is set, not empty, and text.
@@ -57,7 +63,8 @@ impl Environment {
     }
 
     pub(crate) fn credentials_path(&self) -> Option<PathBuf> {
-        self.get("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from)
+        self.get("GOOGLE_APPLICATION_CREDENTIALS")
+            .map(PathBuf::from)
     }
 
     /// Where gcloud leaves application default credentials.
@@ -67,7 +74,9 @@ impl Environment {
         } else if let Some(app_data) = self.get("APPDATA") {
             PathBuf::from(app_data).join("gcloud")
         } else {
-            PathBuf::from(self.get("HOME")?).join(".config").join("gcloud")
+            PathBuf::from(self.get("HOME")?)
+                .join(".config")
+                .join("gcloud")
         };
         Some(folder.join("application_default_credentials.json"))
     }

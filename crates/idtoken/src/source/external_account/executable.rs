@@ -31,9 +31,14 @@ impl Executable {
         }
         // Words, not a shell's line: nothing in it is expanded.
         let mut words = fields.command.split_whitespace();
-        let name = words.next().ok_or_else(|| file.fail("has an empty \"command\""))?;
+        let name = words
+            .next()
+            .ok_or_else(|| file.fail("has an empty \"command\""))?;
         let program = Program::new(NAME, name, words, timeout);
-        Ok(Self { program, output_file: fields.output_file })
+        Ok(Self {
+            program,
+            output_file: fields.output_file,
+        })
     }
 
     pub(super) async fn token(
@@ -51,7 +56,10 @@ impl Executable {
         }
         let mut program = self.program.clone();
         program.set("GOOGLE_EXTERNAL_ACCOUNT_AUDIENCE", context.audience());
-        program.set("GOOGLE_EXTERNAL_ACCOUNT_TOKEN_TYPE", context.subject_token_type());
+        program.set(
+            "GOOGLE_EXTERNAL_ACCOUNT_TOKEN_TYPE",
+            context.subject_token_type(),
+        );
         program.set("GOOGLE_EXTERNAL_ACCOUNT_INTERACTIVE", "0");
         if let Some(email) = context.impersonated_email() {
             program.set("GOOGLE_EXTERNAL_ACCOUNT_IMPERSONATED_EMAIL", email);
@@ -81,7 +89,8 @@ struct Answer {
 
 impl Answer {
     fn outlives(&self, now: SystemTime) -> bool {
-        self.expiration_time.is_some_and(|end| end > unix_seconds(now))
+        self.expiration_time
+            .is_some_and(|end| end > unix_seconds(now))
     }
 
     fn into_token(
@@ -101,7 +110,9 @@ impl Answer {
             });
         }
         if self.token_type.as_deref() != Some(context.subject_token_type()) {
-            return Err(invalid("the program gave a token of another type than the file names"));
+            return Err(invalid(
+                "the program gave a token of another type than the file names",
+            ));
         }
         if self.expiration_time.is_some() && !self.outlives(now) {
             return Err(invalid("the program gave a token that has expired"));

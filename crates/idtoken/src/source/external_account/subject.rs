@@ -66,7 +66,11 @@ impl SubjectContext {
             let (_, last) = url.rsplit_once('/')?;
             last.split(':').next().map(str::to_owned)
         });
-        Self { audience, subject_token_type, impersonated_email }
+        Self {
+            audience,
+            subject_token_type,
+            impersonated_email,
+        }
     }
 
     /// The workload identity provider, as the file names it.
@@ -94,17 +98,30 @@ pub(super) enum Subject {
     Aws(super::aws::Aws),
     #[cfg(feature = "process")]
     Executable(super::executable::Executable),
-    File { path: PathBuf, format: Format },
+    File {
+        path: PathBuf,
+        format: Format,
+    },
     Supplied(Arc<dyn DynSupplier>),
-    Url { url: Uri, headers: BTreeMap<String, Zeroizing<String>>, format: Format },
+    Url {
+        url: Uri,
+        headers: BTreeMap<String, Zeroizing<String>>,
+        format: Format,
+    },
 }
 
 /// What a file may do.
 pub(super) struct Options<'a> {
     pub(super) allowed: &'a AllowedHosts,
-    #[cfg_attr(not(feature = "process"), allow(dead_code, reason = "programs need the feature"))]
+    #[cfg_attr(
+        not(feature = "process"),
+        allow(dead_code, reason = "programs need the feature")
+    )]
     pub(super) executables: bool,
-    #[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "only AWS reads variables"))]
+    #[cfg_attr(
+        not(feature = "aws"),
+        allow(dead_code, reason = "only AWS reads variables")
+    )]
     pub(super) environment: &'a Environment,
 }
 
@@ -123,7 +140,11 @@ impl Subject {
             (None, Some(url), None) => {
                 const FIELD: &str = "credential_source.url";
                 let url = endpoint::checked(NAME, FIELD, &url, options.allowed)?;
-                Ok(Self::Url { url, headers: fields.headers.unwrap_or_default(), format })
+                Ok(Self::Url {
+                    url,
+                    headers: fields.headers.unwrap_or_default(),
+                    format,
+                })
             }
             (None, None, Some(program)) => executable(file, program, options),
             _ => Err(file.fail(
@@ -161,7 +182,11 @@ impl Subject {
                 )
                 .with_cause(error)
             }),
-            Self::Url { url, headers, format } => {
+            Self::Url {
+                url,
+                headers,
+                format,
+            } => {
                 let request = || get(url, headers);
                 let read = |response: &Response<Bytes>| {
                     if !response.status().is_success() {
@@ -207,7 +232,9 @@ fn aws(
     _: &Options<'_>,
 ) -> Result<Subject, SourceError> {
     Err(file
-        .fail(&format!("takes its subject token from the environment {environment_id:?}"))
+        .fail(&format!(
+            "takes its subject token from the environment {environment_id:?}"
+        ))
         .with_advice("build idtoken with its feature \"aws\""))
 }
 
@@ -259,9 +286,8 @@ impl Format {
     }
 
     fn token_in(&self, text: &str) -> Result<Zeroizing<String>, SourceError> {
-        let invalid = |message: &str| {
-            SourceError::new(SourceErrorKind::InvalidAnswer, NAME, message)
-        };
+        let invalid =
+            |message: &str| SourceError::new(SourceErrorKind::InvalidAnswer, NAME, message);
         let token = match self {
             Self::Text => Zeroizing::new(text.trim().to_owned()),
             Self::Json { field } => {
@@ -269,7 +295,11 @@ impl Format {
                     .map_err(|_| invalid("the subject token source gave no JSON object"))?;
                 match object.get(field) {
                     Some(serde_json::Value::String(token)) => Zeroizing::new(token.clone()),
-                    _ => return Err(invalid(&format!("the subject token JSON has no \"{field}\""))),
+                    _ => {
+                        return Err(invalid(&format!(
+                            "the subject token JSON has no \"{field}\""
+                        )));
+                    }
                 }
             }
         };
@@ -312,7 +342,10 @@ struct FormatFields {
 }
 
 #[derive(Deserialize)]
-#[cfg_attr(not(feature = "process"), allow(dead_code, reason = "programs need the feature"))]
+#[cfg_attr(
+    not(feature = "process"),
+    allow(dead_code, reason = "programs need the feature")
+)]
 pub(super) struct ExecutableFields {
     pub(super) command: String,
     pub(super) timeout_millis: Option<u64>,

@@ -69,11 +69,20 @@ impl<'a> Assertion<'a> {
     }
 
     pub(super) fn sign(&self, key: &KeyFile) -> Result<Zeroizing<String>, SourceError> {
-        let header = Header { alg: "RS256", typ: "JWT", kid: &key.key_id };
+        let header = Header {
+            alg: "RS256",
+            typ: "JWT",
+            kid: &key.key_id,
+        };
         let mut jwt = Zeroizing::new(format!("{}.{}", part(&header)?, part(self)?));
         let mut signature = vec![0; key.key.public_modulus_len()];
         key.key
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), jwt.as_bytes(), &mut signature)
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                jwt.as_bytes(),
+                &mut signature,
+            )
             .map_err(|_| misconfigured("the key refuses to sign"))?;
         jwt.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut jwt);
@@ -95,8 +104,15 @@ struct Header<'a> {
 }
 
 /// The claims that nobody else may set.
-pub(super) const RESERVED: [&str; 7] =
-    ["aud", "exp", "iat", "iss", "scope", "sub", "target_audience"];
+pub(super) const RESERVED: [&str; 7] = [
+    "aud",
+    "exp",
+    "iat",
+    "iss",
+    "scope",
+    "sub",
+    "target_audience",
+];
 
 /// The longest that Google accepts.
 pub(super) const LIFETIME: Duration = Duration::from_secs(3600);

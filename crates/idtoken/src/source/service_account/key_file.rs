@@ -54,7 +54,9 @@ impl KeyFile {
             }
             None => return Err(fail("has no field \"type\"")),
         }
-        let universe = fields.universe_domain.unwrap_or_else(|| DEFAULT_UNIVERSE.to_owned());
+        let universe = fields
+            .universe_domain
+            .unwrap_or_else(|| DEFAULT_UNIVERSE.to_owned());
         let missing = |field: &str| fail(&format!("has no field \"{field}\""));
         let email = fields.client_email.ok_or_else(|| missing("client_email"))?;
         let key_id = fields
@@ -67,7 +69,13 @@ impl KeyFile {
         let token_uri = https_or_local(token_uri).ok_or_else(|| {
             fail("has a field \"token_uri\" that is no https URL (http only on this machine)")
         })?;
-        Ok(Self { email, key_id, key, token_uri, universe })
+        Ok(Self {
+            email,
+            key_id,
+            key,
+            token_uri,
+            universe,
+        })
     }
 }
 

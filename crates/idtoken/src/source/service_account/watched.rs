@@ -22,7 +22,10 @@ impl WatchedKey {
         let key = KeyFile::read(path)?;
         Ok(Self {
             key: ArcSwap::from_pointee(key),
-            file: Some(Watched { path: path.to_owned(), stamp: Mutex::new(stamp) }),
+            file: Some(Watched {
+                path: path.to_owned(),
+                stamp: Mutex::new(stamp),
+            }),
         })
     }
 
@@ -31,7 +34,10 @@ impl WatchedKey {
     }
 
     pub(super) fn fixed(key: KeyFile) -> Self {
-        Self { key: ArcSwap::from_pointee(key), file: None }
+        Self {
+            key: ArcSwap::from_pointee(key),
+            file: None,
+        }
     }
 
     /// The key in use.
@@ -81,6 +87,9 @@ struct Stamp {
 impl Stamp {
     fn of(path: &Path) -> Option<Self> {
         let file = std::fs::metadata(path).ok()?;
-        Some(Self { bytes: file.len(), modified: file.modified().ok() })
+        Some(Self {
+            bytes: file.len(),
+            modified: file.modified().ok(),
+        })
     }
 }
