@@ -12,6 +12,7 @@ mod exchange;
 mod flight;
 mod jitter;
 mod scrub;
+mod sync;
 mod token;
 mod verify;
 
