@@ -1,1 +1,33 @@
-//! .
+//! An axum extractor that says who is calling.
+//!
+//! Put an [`idtoken::Verifier`] into the router's state and take [`Caller`] as an argument: the
+//! handler then runs only for callers who were verified and are allowed.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use axum_idtoken::Caller;
+//! use idtoken::Verifier;
+//!
+//! async fn hello(caller: Caller) -> String {
+//!     format!("hello {}", caller.email().unwrap_or(caller.sub()))
+//! }
+//!
+//! fn app(verifier: Verifier) -> Router {
+//!     Router::new().route("/", get(hello)).with_state(verifier)
+//! }
+//! ```
+//!
+//! With a state of your own, implement `FromRef<YourState> for Verifier`, or derive `FromRef`.
+//!
+//! Take `Option<Caller>` where a token is not demanded: a request without one gives `None`, and one
+//! with a bad token is still turned away.
+//!
+//! Rejections are those of [`idtoken::inbound::Rejection`]: 400, 401, 403 or 503, with
+//! `WWW-Authenticate` as RFC 6750 has it and a body that names no detail. The detail goes to
+//! `tracing` at debug level, without the token.
+
+mod caller;
+mod rejection;
+
+pub use self::caller::{Caller, FromClaims, NoExtra};
+pub use self::rejection::CallerRejection;

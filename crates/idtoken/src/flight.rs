@@ -289,8 +289,7 @@ mod tests {
         let first = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        let stranded =
-            first.block_on(async { flight.enter(|| None, || std::future::pending::<u32>()) });
+        let stranded = first.block_on(async { flight.enter(|| None, std::future::pending::<u32>) });
         drop(first);
         let second = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -307,8 +306,7 @@ mod tests {
         let idle = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        let _stranded =
-            idle.block_on(async { flight.enter(|| None, || std::future::pending::<u32>()) });
+        let _stranded = idle.block_on(async { flight.enter(|| None, std::future::pending::<u32>) });
         let other = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();

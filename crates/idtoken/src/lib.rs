@@ -4,9 +4,11 @@ pub mod audience;
 pub mod cache;
 pub mod clock;
 pub mod error;
+pub mod inbound;
 pub mod loopback;
 pub mod source;
 pub mod transport;
+pub mod verify;
 
 mod exchange;
 mod flight;
@@ -14,7 +16,6 @@ mod jitter;
 mod scrub;
 mod sync;
 mod token;
-mod verify;
 
 pub use self::audience::Audience;
 pub use self::cache::{TokenCache, TokenHandle};
@@ -24,5 +25,6 @@ pub use self::source::TokenSource;
 pub use self::token::{IdToken, InvalidToken};
 pub use self::transport::Transport;
 pub use self::verify::{
-    ClaimError, Claims, ComputeEngine, GoogleClaims, Malformed, UnverifiedClaims,
+    Claims, Issuer, KeySet, Policy, Principal, UnverifiedClaims, Verifier, VerifierBuilder,
+    VerifyError, VerifyErrorKind,
 };

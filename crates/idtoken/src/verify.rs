@@ -1,8 +1,220 @@
-//! Verification of tokens that callers present.
+//! Who is calling: verification of the tokens that callers present.
+//!
+//! A [`Verifier`] is built once and cloned into every handler. It needs to know three things: whom
+//! tokens must be *for* (the audience), whom they may be *from* (identity rules), and, unless that
+//! is Google, who signs them (the [`Issuer`]).
+//!
+//! ```
+//! use idtoken::{Principal, Verifier};
+//!
+//! # fn main() -> Result<(), idtoken::verify::BuildError> {
+//! # #[cfg(feature = "reqwest")]
+//! let verifier = Verifier::builder()
+//!     .audience("https://hello-abc.a.run.app")
+//!     .allow(Principal::service_account("caller@project.iam.gserviceaccount.com"))
+//!     .build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Why an identity rule
+//!
+//! The audience of a token is chosen by whoever asks Google for it, and anyone with a Google Cloud
+//! project can ask. Signature, issuer, audience and expiry prove that *somebody* at Google wants to
+//! talk to you. Only `email`, `sub`, `azp` or `hd` say who.
+//!
+//! # Keys
+//!
+//! Keys are fetched when the first token comes and kept for as long as the endpoint's
+//! `Cache-Control` allows less its `Age`, within five minutes and a day. In the last fifth of that
+//! time a request starts the next fetch and does not wait for it. When the endpoint is down, the
+//! keys held serve for twelve hours more ([`VerifierBuilder::stale_keys_for`]); so a key that the
+//! issuer withdraws is believed for no longer than its cache time, and in an outage for no longer
+//! than that and twelve hours. A token with an unknown key starts one fetch, at most every ten
+//! seconds ([`VerifierBuilder::key_refetch_pause`]), for all such tokens together.
 
-pub(crate) mod claims;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+
+use self::claims::Payload;
+use self::error::VerifyErrorKind as Kind;
+use self::judge::Rules;
+use self::jws::{Jws, MAX_SIGNATURE_BYTES};
+use self::keeper::{FetchOutcome, Keeper, Lookup, Patience};
+use crate::clock::Clock;
+use crate::flight::Waiter;
+use crate::inbound::{Rejection, TokenHeader};
+
+mod builder;
+mod claims;
+mod error;
+mod issuer;
 pub(crate) mod json;
+mod judge;
 pub(crate) mod jws;
+mod keeper;
+mod keys;
+mod policy;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
-pub use claims::{ClaimError, Claims, ComputeEngine, GoogleClaims, UnverifiedClaims};
-pub use jws::Malformed;
+pub use self::builder::{BuildError, VerifierBuilder};
+pub use self::claims::{ClaimError, Claims, ComputeEngine, GoogleClaims, UnverifiedClaims};
+pub use self::error::{VerifyError, VerifyErrorKind};
+pub use self::issuer::Issuer;
+pub(crate) use self::jws::is_signature_removed;
+pub use self::jws::{Algorithm, Malformed};
+pub use self::keys::{KeySet, KeySetError};
+pub use self::policy::{Policy, Principal, PrincipalFault};
+
+/// Verifies tokens and says who they speak for.
+///
+/// Clones share keys and policy, and cost one reference count.
+#[derive(Clone)]
+pub struct Verifier {
+    inner: Arc<Inner>,
+}
+
+impl Verifier {
+    /// A builder without audience or identity rule; it needs one of each.
+    #[must_use]
+    pub fn builder() -> VerifierBuilder {
+        VerifierBuilder::default()
+    }
+
+    /// Verifies `jwt`: a compact JWS, without `Bearer` before it.
+    ///
+    /// Waits only when the key that the token names is not held; the wait is shared by all who
+    /// need it. Dropping the future loses nothing for the others.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`], whose [`status`](VerifyError::status) is the HTTP status to answer with.
+    pub async fn verify(&self, jwt: &str) -> Result<Claims, VerifyError> {
+        let waiter = match self.inner.attempt(jwt, Patience::Fresh) {
+            Attempt::Done(verdict) => return verdict,
+            Attempt::Wait(waiter) => waiter,
+        };
+        match waiter.wait().await {
+            Ok(Ok(())) => {}
+            Ok(Err(unavailable)) => return Err(unavailable.into()),
+            Err(lost) => return Err(keeper::KeysUnavailable::from(lost).into()),
+        }
+        match self.inner.attempt(jwt, Patience::Spent) {
+            Attempt::Done(verdict) => verdict,
+            Attempt::Wait(_) => Err(keeper::KeysUnavailable::interrupted().into()),
+        }
+    }
+
+    /// Finds the token in `headers`, where [`VerifierBuilder::token_header`] says, and verifies it.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`]: no token, a malformed header, or a token that was not accepted.
+    pub async fn verify_headers(&self, headers: &HeaderMap) -> Result<Claims, Rejection> {
+        let token = self
+            .inner
+            .token_header
+            .find(headers)?
+            .ok_or_else(Rejection::missing)?;
+        Ok(self.verify(token).await?)
+    }
+
+    /// Where requests carry their token.
+    #[must_use]
+    pub fn token_header(&self) -> &TokenHeader {
+        &self.inner.token_header
+    }
+
+    /// Replaces the identity rules, for all clones and from the next token on.
+    ///
+    /// # Errors
+    ///
+    /// When the policy lets nobody in, or has a rule that cannot be right; the old one then stays.
+    pub fn set_policy(&self, policy: Policy) -> Result<(), BuildError> {
+        builder::check_policy(&policy, &self.inner.rules.issuers)?;
+        self.inner.policy.store(Arc::new(policy));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("audiences", &self.inner.rules.audiences)
+            .field("issuers", &self.inner.rules.issuers)
+            .field("policy", &self.inner.policy.load())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    rules: Rules,
+    policy: ArcSwap<Policy>,
+    /// One for each issuer, in the same order.
+    keepers: Vec<Keeper>,
+    clock: Arc<dyn Clock>,
+    token_header: TokenHeader,
+}
+
+/// How far a token got without waiting.
+enum Attempt {
+    Done(Result<Claims, VerifyError>),
+    Wait(Waiter<FetchOutcome>),
+}
+
+impl Inner {
+    fn attempt(&self, jwt: &str, patience: Patience) -> Attempt {
+        self.judge(jwt, self.clock.now(), patience)
+            .unwrap_or_else(|error| Attempt::Done(Err(error)))
+    }
+
+    fn judge(
+        &self,
+        jwt: &str,
+        now: SystemTime,
+        patience: Patience,
+    ) -> Result<Attempt, VerifyError> {
+        let jws = Jws::parse(jwt)?;
+        if jws.is_signature_removed() {
+            return Err(Kind::SignatureRemoved.into());
+        }
+        let mut buffer = [0; MAX_SIGNATURE_BYTES];
+        let signature = jws.signature(&mut buffer)?;
+        jws.payload(|text| {
+            let payload = Payload::parse(text).ok_or(Malformed::PayloadNotObject)?;
+            self.judge_payload(&jws, signature, &payload, now, patience)
+        })?
+    }
+
+    fn judge_payload(
+        &self,
+        jws: &Jws<'_>,
+        signature: &[u8],
+        payload: &Payload<'_>,
+        now: SystemTime,
+        patience: Patience,
+    ) -> Result<Attempt, VerifyError> {
+        let (index, issuer) = self.rules.issuer_of(payload)?;
+        let key_id = judge::check_header(jws.header(), issuer)?;
+        let keeper = self.keepers.get(index).ok_or(Kind::UnknownKey)?;
+        let signed = keeper.with_key(key_id, issuer.algorithm(), now, patience, |key| {
+            judge::check_signature(jws, signature, key)
+        });
+        match signed {
+            Lookup::Found(verdict) => verdict?,
+            Lookup::Unavailable(unavailable) => return Err(unavailable.into()),
+            Lookup::Unknown => return Err(Kind::UnknownKey.into()),
+            Lookup::Wait(waiter) => return Ok(Attempt::Wait(waiter)),
+        }
+        judge::check_claims(payload, issuer, &self.rules, now)?;
+        let claims = judge::check_identity(payload, issuer, index == 0, &self.policy.load())?;
+        Ok(Attempt::Done(Ok(claims)))
+    }
+}

@@ -63,6 +63,7 @@ impl HttpRequest for reqwest::Request {
 }
 
 mod sealed {
+    #[allow(unnameable_types, reason = "that is what seals it")]
     pub trait Sealed {}
 
     impl<B> Sealed for http::Request<B> {}

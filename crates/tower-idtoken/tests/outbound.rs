@@ -1,5 +1,7 @@
 //! The outbound layer around mock services: readiness, order, and what never leaves.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is what it is for")]
+
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;

@@ -16,7 +16,7 @@ mod payload;
 mod stored;
 
 pub use google::{ComputeEngine, GoogleClaims};
-pub(crate) use payload::{Audiences, Claim, Known, Payload};
+pub(crate) use payload::{Claim, Known, Payload};
 
 /// The claims of a token that was verified.
 ///
@@ -137,11 +137,6 @@ impl Claims {
         }
     }
 
-    /// `exp` in seconds since 1970.
-    pub(crate) fn exp_seconds(&self) -> u64 {
-        self.inner.exp.unwrap_or_default()
-    }
-
     fn text(&self, known: Known) -> Option<&str> {
         self.inner.known(known)
     }
@@ -166,7 +161,7 @@ impl fmt::Debug for Claims {
 /// let claims = UnverifiedClaims::read_without_verifying(jwt)?;
 /// assert_eq!(claims.iss(), Some("me"));
 /// assert_eq!(claims.sub(), None);
-/// # Ok::<(), idtoken::Malformed>(())
+/// # Ok::<(), idtoken::verify::Malformed>(())
 /// ```
 #[derive(Clone)]
 pub struct UnverifiedClaims {

@@ -64,9 +64,9 @@ impl<'t> Jws<'t> {
         })?
     }
 
-    /// The third part as it was sent.
-    pub(crate) fn signature_text(&self) -> &'t str {
-        self.signature
+    /// Whether Google's front end took the signature off and left its note.
+    pub(crate) fn is_signature_removed(&self) -> bool {
+        self.signature == REMOVED_SIGNATURE
     }
 
     /// Decodes the signature into `buffer`.
@@ -232,6 +232,13 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
+/// Whether `token` ends in the note that Google's front end leaves in place of a signature.
+pub(crate) fn is_signature_removed(token: &str) -> bool {
+    token
+        .rsplit_once('.')
+        .is_some_and(|(_, signature)| signature == REMOVED_SIGNATURE)
+}
+
 /// Decodes one part, on the stack when it is of ordinary size.
 fn decode<R>(part: &str, read: impl FnOnce(&[u8]) -> R) -> Result<R, Malformed> {
     // The engine wants room for whole groups of three bytes.
@@ -263,6 +270,9 @@ pub(crate) const MAX_SIGNATURE_BYTES: usize = 1026;
 
 /// The longest key id. Google's have 40 and 6 characters.
 pub(crate) const MAX_KEY_ID_BYTES: usize = 128;
+
+/// What Cloud Run's IAM check leaves in place of the signature that it checked.
+const REMOVED_SIGNATURE: &str = "SIGNATURE_REMOVED_BY_GOOGLE";
 
 const MAX_HEADER_MEMBERS: usize = 32;
 const STACK_BYTES: usize = 1536;

@@ -71,6 +71,14 @@ pub(crate) enum Claim<T> {
 }
 
 impl<T> Claim<T> {
+    pub(crate) fn as_ref(&self) -> Claim<&T> {
+        match self {
+            Self::Absent => Claim::Absent,
+            Self::Mistyped => Claim::Mistyped,
+            Self::Present(value) => Claim::Present(value),
+        }
+    }
+
     pub(super) fn present(self) -> Option<T> {
         match self {
             Self::Present(value) => Some(value),

@@ -1,6 +1,5 @@
 //! Claims that outlive their token.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -21,10 +20,12 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) fn new(payload: &Payload<'_>) -> Self {
-        let keep = |text: &Cow<'_, str>| Text::new(text, payload.text);
+        let keep = |text: &str| Text::new(text, payload.text);
         let (aud, more_aud) = match &payload.aud {
             Claim::Present(Audiences::One(one)) => (Some(keep(one)), Box::default()),
-            Claim::Present(Audiences::Many(many)) => (None, many.iter().map(keep).collect()),
+            Claim::Present(Audiences::Many(many)) => {
+                (None, many.iter().map(|text| keep(text)).collect())
+            }
             Claim::Absent | Claim::Mistyped => (None, Box::default()),
         };
         Self {
@@ -75,17 +76,14 @@ enum Text {
 }
 
 impl Text {
-    fn new(value: &Cow<'_, str>, text: &str) -> Self {
-        match value {
-            Cow::Borrowed(borrowed) => {
-                let start = (borrowed.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
-                let range = start..start.wrapping_add(borrowed.len());
-                match text.get(range.clone()) {
-                    Some(found) if found == *borrowed => Self::Within(range),
-                    _ => Self::Apart((*borrowed).into()),
-                }
-            }
-            Cow::Owned(owned) => Self::Apart(owned.as_str().into()),
+    /// Keeps `value` as a range of `text` when it lies there, which it does unless JSON escapes
+    /// made the parser write it anew.
+    fn new(value: &str, text: &str) -> Self {
+        let start = (value.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+        let range = start..start.wrapping_add(value.len());
+        match text.get(range.clone()) {
+            Some(found) if found == value => Self::Within(range),
+            _ => Self::Apart(value.into()),
         }
     }
 

@@ -1,0 +1,77 @@
+//! Starting an emulator.
+
+use std::fmt;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use idtoken::clock::{Clock, SystemClock};
+use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
+
+use crate::emulator::Emulator;
+use crate::keys::KeyRing;
+use crate::server::{self, Shared};
+use crate::world::{World, unix_seconds};
+
+/// Starts an [`Emulator`] otherwise than by default.
+#[must_use = "an emulator starts with `start`"]
+pub struct Builder {
+    clock: Arc<dyn Clock>,
+}
+
+impl Builder {
+    /// Issues and judges tokens by this clock.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use idtoken::clock::ManualClock;
+    /// use idtoken_emulator::Emulator;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let clock = ManualClock::starting_now();
+    /// let google = Emulator::builder().clock(clock.clone()).start().await?;
+    /// clock.advance(Duration::from_secs(3_600));
+    /// # drop(google);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// If no port of 127.0.0.1 can be bound.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime whose I/O and time drivers are on.
+    pub async fn start(self) -> io::Result<Emulator> {
+        let now = unix_seconds(self.clock.now());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let host = listener.local_addr()?.to_string();
+        let keys = spawn_blocking(move || KeyRing::new(now)).await?;
+        let shared = Arc::new(Shared::new(self.clock, World::new(host, keys)));
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&shared))).abort_handle();
+        Ok(Emulator::new(shared, server))
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").finish_non_exhaustive()
+    }
+}

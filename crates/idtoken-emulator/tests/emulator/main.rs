@@ -1,0 +1,14 @@
+//! The emulator over real sockets, judged by clients and checks that are not its own.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, helpers included"
+)]
+
+mod faults;
+mod keys;
+mod lifecycle;
+mod metadata;
+mod minting;
+mod support;
+mod token;

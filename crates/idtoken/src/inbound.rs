@@ -1,0 +1,341 @@
+//! From a request's headers to its caller: what the axum and tower crates share.
+//!
+//! A server that is neither can use it directly:
+//!
+//! ```
+//! use http::HeaderMap;
+//! use idtoken::Verifier;
+//! use idtoken::inbound::Rejection;
+//!
+//! async fn greet(verifier: &Verifier, headers: &HeaderMap) -> Result<String, Rejection> {
+//!     let caller = verifier.verify_headers(headers).await?;
+//!     Ok(format!("hello {}", caller.email().unwrap_or(caller.sub())))
+//! }
+//! ```
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::verify::{VerifyError, is_signature_removed};
+
+/// Where a request carries its token.
+///
+/// Never the query or a cookie: both end up in logs and histories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHeader(Place);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Bare(HeaderName),
+    Bearer(HeaderName),
+    CloudRun,
+}
+
+impl TokenHeader {
+    /// `Authorization: Bearer`, and nothing else.
+    #[must_use]
+    pub fn authorization() -> Self {
+        Self(Place::Bearer(AUTHORIZATION))
+    }
+
+    /// The whole value of the header `name`, without a scheme before it.
+    #[must_use]
+    pub fn bare(name: HeaderName) -> Self {
+        Self(Place::Bare(name))
+    }
+
+    /// `Bearer` and the token in the header `name`.
+    #[must_use]
+    pub fn bearer(name: HeaderName) -> Self {
+        Self(Place::Bearer(name))
+    }
+
+    /// `X-Serverless-Authorization`, or else `Authorization`, as Cloud Run looks for it. The
+    /// default.
+    ///
+    /// When both are there, the first counts and the second may hold anything: it is the
+    /// application's own. One exception: when the first has lost its signature to Cloud Run's IAM
+    /// check and the second carries a whole token, the second is judged.
+    #[must_use]
+    pub fn cloud_run() -> Self {
+        Self(Place::CloudRun)
+    }
+
+    /// `X-Goog-IAP-JWT-Assertion`, where Identity-Aware Proxy puts its assertion.
+    #[must_use]
+    pub fn iap() -> Self {
+        Self::bare(HeaderName::from_static("x-goog-iap-jwt-assertion"))
+    }
+
+    /// The token that `headers` carry; `None` when they carry none.
+    ///
+    /// # Errors
+    ///
+    /// When there is something in the token's place that is no token.
+    pub fn find<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, HeaderFault> {
+        match &self.0 {
+            Place::Bare(name) => single(headers, name)?.map(token).transpose(),
+            Place::Bearer(name) => bearer(headers, name),
+            Place::CloudRun => {
+                let Some(first) = bearer(headers, &X_SERVERLESS_AUTHORIZATION)? else {
+                    return bearer(headers, &AUTHORIZATION);
+                };
+                if is_signature_removed(first)
+                    && let Ok(Some(second)) = bearer(headers, &AUTHORIZATION)
+                    && !is_signature_removed(second)
+                {
+                    return Ok(Some(second));
+                }
+                Ok(Some(first))
+            }
+        }
+    }
+
+    /// The headers that may carry a token.
+    pub fn names(&self) -> impl Iterator<Item = HeaderName> {
+        let (first, second) = match &self.0 {
+            Place::Bare(name) | Place::Bearer(name) => (name.clone(), None),
+            Place::CloudRun => (X_SERVERLESS_AUTHORIZATION, Some(AUTHORIZATION)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+impl Default for TokenHeader {
+    fn default() -> Self {
+        Self::cloud_run()
+    }
+}
+
+/// What is wrong with the header that should carry the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeaderFault {
+    /// There is a scheme and nothing after it, or nothing at all.
+    Empty,
+    /// There are characters in it that no token has (RFC 6750 §2.1).
+    NotAToken,
+    /// The header is there more than once.
+    Repeated,
+    /// It is longer than 8 KiB.
+    TooLong,
+    /// Its scheme is not `Bearer`.
+    WrongScheme,
+}
+
+impl fmt::Display for HeaderFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "the header holds no token",
+            Self::NotAToken => "the header holds something other than a token",
+            Self::Repeated => "the header is there more than once",
+            Self::TooLong => "the header is longer than 8 KiB",
+            Self::WrongScheme => "the scheme is not Bearer",
+        })
+    }
+}
+
+impl Error for HeaderFault {}
+
+/// Why a request was turned away, and how to say so over HTTP.
+///
+/// | what | status | `WWW-Authenticate` (RFC 6750 §3) |
+/// |---|---|---|
+/// | no token, or another scheme | 401 | `Bearer` |
+/// | malformed header | 400 | `Bearer error="invalid_request"` |
+/// | token not accepted | 401 | `Bearer error="invalid_token"` |
+/// | authentic but not allowed | 403 | `Bearer error="insufficient_scope"` |
+/// | keys unavailable | 503 | none, but `Retry-After` |
+///
+/// The answer names no detail, so that it teaches an attacker nothing. `Display` and
+/// [`source`](Error::source) do, for logs; neither ever holds the token.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    reason: Reason,
+}
+
+#[derive(Clone, Debug)]
+enum Reason {
+    Header(HeaderFault),
+    Missing,
+    Verify(VerifyError),
+}
+
+impl Rejection {
+    /// There was no token.
+    #[must_use]
+    pub fn missing() -> Self {
+        Self {
+            reason: Reason::Missing,
+        }
+    }
+
+    /// Whether the request carried no token at all.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self.reason, Reason::Missing)
+    }
+
+    /// What was wrong with the token, when there was one.
+    #[must_use]
+    pub fn verify_error(&self) -> Option<&VerifyError> {
+        match &self.reason {
+            Reason::Verify(error) => Some(error),
+            Reason::Header(_) | Reason::Missing => None,
+        }
+    }
+
+    /// What was wrong with the header, when it was the header.
+    #[must_use]
+    pub fn header_fault(&self) -> Option<HeaderFault> {
+        match &self.reason {
+            Reason::Header(fault) => Some(*fault),
+            Reason::Missing | Reason::Verify(_) => None,
+        }
+    }
+
+    /// The status to answer with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match &self.reason {
+            Reason::Header(HeaderFault::WrongScheme) | Reason::Missing => StatusCode::UNAUTHORIZED,
+            Reason::Header(_) => StatusCode::BAD_REQUEST,
+            Reason::Verify(error) => error.status(),
+        }
+    }
+
+    /// The value of `WWW-Authenticate`, where the answer needs one.
+    #[must_use]
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        let challenge = match (&self.reason, self.status()) {
+            (Reason::Verify(_), StatusCode::UNAUTHORIZED) => r#"Bearer error="invalid_token""#,
+            (_, StatusCode::UNAUTHORIZED) => "Bearer",
+            (_, StatusCode::BAD_REQUEST) => r#"Bearer error="invalid_request""#,
+            (_, StatusCode::FORBIDDEN) => r#"Bearer error="insufficient_scope""#,
+            _ => return None,
+        };
+        Some(HeaderValue::from_static(challenge))
+    }
+
+    /// How long the client should wait before it tries again, where that helps.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.verify_error().and_then(VerifyError::retry_after)
+    }
+
+    /// The text to answer with.
+    #[must_use]
+    pub fn body(&self) -> &'static str {
+        match self.status() {
+            StatusCode::BAD_REQUEST => "malformed credentials",
+            StatusCode::FORBIDDEN => "not allowed",
+            StatusCode::SERVICE_UNAVAILABLE => "cannot verify credentials at present",
+            _ => "valid credentials are required",
+        }
+    }
+
+    /// Writes the answer's headers.
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
+        if let Some(challenge) = self.challenge() {
+            headers.insert(http::header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(wait) = self.retry_after() {
+            // Rounded up: a client that comes back early comes back in vain.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(http::header::RETRY_AFTER, seconds.into());
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.reason {
+            Reason::Header(_) => "the request's token header is malformed",
+            Reason::Missing => "the request carries no token",
+            Reason::Verify(_) => "the request's token was not accepted",
+        })
+    }
+}
+
+impl Error for Rejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.reason {
+            Reason::Header(fault) => Some(fault),
+            Reason::Missing => None,
+            Reason::Verify(error) => Some(error),
+        }
+    }
+}
+
+impl From<HeaderFault> for Rejection {
+    fn from(fault: HeaderFault) -> Self {
+        Self {
+            reason: Reason::Header(fault),
+        }
+    }
+}
+
+impl From<VerifyError> for Rejection {
+    fn from(error: VerifyError) -> Self {
+        Self {
+            reason: Reason::Verify(error),
+        }
+    }
+}
+
+/// The header that Cloud Run looks at before `Authorization`.
+pub const X_SERVERLESS_AUTHORIZATION: HeaderName =
+    HeaderName::from_static("x-serverless-authorization");
+
+/// The token after `Bearer` in the header `name`. The scheme's case says nothing, and there may be
+/// more than one space after it (RFC 9110 §11.1, §11.4).
+fn bearer<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, HeaderFault> {
+    let Some(value) = single(headers, name)? else {
+        return Ok(None);
+    };
+    let (scheme, rest) = match value.iter().position(|byte| *byte == b' ') {
+        Some(space) => value.split_at(space),
+        None => (value, &[][..]),
+    };
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(if value.is_empty() {
+            HeaderFault::Empty
+        } else {
+            HeaderFault::WrongScheme
+        });
+    }
+    token(rest.trim_ascii_start()).map(Some)
+}
+
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h [u8]>, HeaderFault> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(HeaderFault::Repeated),
+        (Some(value), None) if value.len() > MAX_HEADER_BYTES => Err(HeaderFault::TooLong),
+        (Some(value), None) => Ok(Some(value.as_bytes())),
+    }
+}
+
+/// RFC 6750 §2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`, less strictly
+/// about where `=` stands. What it means is the verifier's business.
+fn token(bytes: &[u8]) -> Result<&str, HeaderFault> {
+    if bytes.is_empty() {
+        return Err(HeaderFault::Empty);
+    }
+    let is_token_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    if !bytes.iter().all(is_token_byte) {
+        return Err(HeaderFault::NotAToken);
+    }
+    std::str::from_utf8(bytes).map_err(|_| HeaderFault::NotAToken)
+}
+
+/// A token of 8 KiB, its scheme and a space.
+const MAX_HEADER_BYTES: usize = 8 * 1024 + 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,337 @@
+//! How a verifier is put together.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::Uri;
+
+use super::issuer::{Issuer, KeySource};
+use super::judge::Rules;
+use super::keeper::{Keeper, KeeperSettings, Remote};
+use super::keys::KeySet;
+use super::policy::{Policy, Principal, PrincipalFault};
+use super::{Claims, Inner, Verifier};
+use crate::clock::{Clock, SystemClock};
+use crate::inbound::TokenHeader;
+use crate::transport::{SharedTransport, Transport};
+
+/// Puts a [`Verifier`] together; see the [module](super) for an example.
+///
+/// It takes an audience and an identity rule. All else has a default.
+#[derive(Clone)]
+pub struct VerifierBuilder {
+    audiences: Vec<String>,
+    clock: Arc<dyn Clock>,
+    first_issuer_keys: Option<KeySource>,
+    issuers: Vec<Issuer>,
+    keeper: KeeperSettings,
+    leeway: Duration,
+    policy: Policy,
+    token_header: TokenHeader,
+    transport: Option<SharedTransport>,
+}
+
+impl VerifierBuilder {
+    /// Accepts tokens for `audience`, compared letter by letter.
+    ///
+    /// For a Cloud Run service it is the service's URL without a path. Call it again for each
+    /// further audience, such as the service's other URL and its custom ones.
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audiences.push(audience.into());
+        self
+    }
+
+    /// Accepts tokens for each of `audiences`.
+    #[must_use]
+    pub fn audiences(mut self, audiences: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.audiences.extend(audiences.into_iter().map(Into::into));
+        self
+    }
+
+    /// Lets `principal` in. Call it again for each further one: any of them will do.
+    #[must_use]
+    pub fn allow(mut self, principal: Principal) -> Self {
+        self.policy = self.policy.allow(principal);
+        self
+    }
+
+    /// Lets in, too, whoever `predicate` says yes to; see [`Policy::allow_if`].
+    #[must_use]
+    pub fn allow_if(mut self, predicate: impl Fn(&Claims) -> bool + Send + Sync + 'static) -> Self {
+        self.policy = self.policy.allow_if(predicate);
+        self
+    }
+
+    /// Lets in everybody on the internet who has a Google account.
+    ///
+    /// Right only where the handler itself decides by the claims, or where something in front (IAM
+    /// on Cloud Run, a load balancer) has already decided *and nobody can get past it*.
+    #[must_use]
+    pub fn danger_any_google_identity(mut self) -> Self {
+        self.policy.allow_anyone();
+        self
+    }
+
+    /// Takes its tokens from `issuer` instead of Google. Call it again for each further one.
+    ///
+    /// Identity rules speak of the first one unless they say otherwise: see
+    /// [`Principal::issued_by`].
+    #[must_use]
+    pub fn issuer(mut self, issuer: Issuer) -> Self {
+        self.issuers.push(issuer);
+        self
+    }
+
+    /// Fetches the keys of the first issuer from `url`: an emulator, a mirror.
+    #[must_use]
+    pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
+        self.first_issuer_keys = Some(KeySource::Url(url.into()));
+        self
+    }
+
+    /// Uses these keys for the first issuer, and fetches none.
+    #[must_use]
+    pub fn keys(mut self, keys: KeySet) -> Self {
+        self.first_issuer_keys = Some(KeySource::Fixed(keys));
+        self
+    }
+
+    /// Reads the time from `clock`. Default: the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How far the clocks of issuer and verifier may be apart. Default: 10 seconds; at most five
+    /// minutes.
+    #[must_use]
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// The least time between two fetches of an issuer's keys because of tokens whose key is not
+    /// known. Default: 10 seconds.
+    #[must_use]
+    pub fn key_refetch_pause(mut self, pause: Duration) -> Self {
+        self.keeper.refetch_pause = pause;
+        self
+    }
+
+    /// For how long keys serve past their cache time while the endpoint is down. Default: 12 hours.
+    #[must_use]
+    pub fn stale_keys_for(mut self, stale_for: Duration) -> Self {
+        self.keeper.stale_for = stale_for;
+        self
+    }
+
+    /// Where requests carry their token. Default: [`TokenHeader::cloud_run`].
+    #[must_use]
+    pub fn token_header(mut self, header: TokenHeader) -> Self {
+        self.token_header = header;
+        self
+    }
+
+    /// Fetches keys through `transport`. Default, with feature `reqwest`: the ready-made one.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(SharedTransport::new(transport));
+        self
+    }
+
+    /// Builds the verifier. Needs no runtime and fetches nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] when the audience or the identity rule is missing, or something cannot be
+    /// right.
+    pub fn build(self) -> Result<Verifier, BuildError> {
+        if self.audiences.is_empty() {
+            return Err(BuildError::NoAudience);
+        }
+        if self
+            .audiences
+            .iter()
+            .any(|audience| audience.trim().is_empty())
+        {
+            return Err(BuildError::EmptyAudience);
+        }
+        if self.leeway > MAX_LEEWAY {
+            return Err(BuildError::LeewayTooLong);
+        }
+        let issuers = issuers(self.issuers, self.first_issuer_keys)?;
+        check_policy(&self.policy, &issuers)?;
+        let keepers = keepers(&issuers, self.transport, &self.clock, self.keeper)?;
+        let rules = Rules {
+            audiences: self.audiences,
+            issuers,
+            leeway: self.leeway,
+        };
+        let policy = ArcSwap::from_pointee(self.policy);
+        let (clock, token_header) = (self.clock, self.token_header);
+        Ok(Verifier {
+            inner: Arc::new(Inner {
+                rules,
+                policy,
+                keepers,
+                clock,
+                token_header,
+            }),
+        })
+    }
+}
+
+impl Default for VerifierBuilder {
+    fn default() -> Self {
+        Self {
+            audiences: Vec::new(),
+            clock: Arc::new(SystemClock),
+            first_issuer_keys: None,
+            issuers: Vec::new(),
+            keeper: KeeperSettings::default(),
+            leeway: Duration::from_secs(10),
+            policy: Policy::default(),
+            token_header: TokenHeader::default(),
+            transport: None,
+        }
+    }
+}
+
+impl fmt::Debug for VerifierBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifierBuilder")
+            .field("audiences", &self.audiences)
+            .field("issuers", &self.issuers)
+            .field("leeway", &self.leeway)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a verifier was not built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An audience is empty. There is none that means "any".
+    EmptyAudience,
+    /// A key URL is not an absolute `http` or `https` URL.
+    InvalidKeyUrl(String),
+    /// The leeway is longer than five minutes.
+    LeewayTooLong,
+    /// No audience was given.
+    NoAudience,
+    /// No identity rule was given: `allow` somebody, or waive it with
+    /// `danger_any_google_identity`.
+    NoIdentityRule,
+    /// Keys must be fetched, and there is nothing to fetch them with: feature `reqwest` is off, or
+    /// its client could not be set up.
+    NoTransport,
+    /// An identity rule cannot be right.
+    Principal(PrincipalFault),
+    /// Two issuers go by one name.
+    RepeatedIssuer(String),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyAudience => f.write_str("an audience is empty"),
+            Self::InvalidKeyUrl(url) => write!(f, "`{url}` is not an http or https URL"),
+            Self::LeewayTooLong => f.write_str("the leeway is longer than five minutes"),
+            Self::NoAudience => f.write_str("no audience was given"),
+            Self::NoIdentityRule => f.write_str(
+                "no identity rule was given: use `allow(Principal::…)`, or waive it with \
+                 `danger_any_google_identity()`",
+            ),
+            Self::NoTransport => f.write_str("there is no transport to fetch keys with"),
+            Self::Principal(fault) => write!(f, "a principal cannot be right: {fault}"),
+            Self::RepeatedIssuer(iss) => write!(f, "two issuers are named `{iss}`"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+pub(super) fn check_policy(policy: &Policy, issuers: &[Issuer]) -> Result<(), BuildError> {
+    if policy.is_empty() {
+        return Err(BuildError::NoIdentityRule);
+    }
+    match policy
+        .principals()
+        .iter()
+        .find_map(|principal| principal.fault(issuers))
+    {
+        Some(fault) => Err(BuildError::Principal(fault)),
+        None => Ok(()),
+    }
+}
+
+fn issuers(given: Vec<Issuer>, first_keys: Option<KeySource>) -> Result<Vec<Issuer>, BuildError> {
+    let mut issuers = if given.is_empty() {
+        vec![Issuer::google()]
+    } else {
+        given
+    };
+    if let (Some(first), Some(keys)) = (issuers.first_mut(), first_keys) {
+        first.set_key_source(keys);
+    }
+    let names: Vec<_> = issuers.iter().flat_map(Issuer::names).collect();
+    for (index, name) in names.iter().enumerate() {
+        if names.iter().take(index).any(|other| other == name) {
+            return Err(BuildError::RepeatedIssuer((*name).clone()));
+        }
+    }
+    Ok(issuers)
+}
+
+fn keepers(
+    issuers: &[Issuer],
+    mut transport: Option<SharedTransport>,
+    clock: &Arc<dyn Clock>,
+    settings: KeeperSettings,
+) -> Result<Vec<Keeper>, BuildError> {
+    let keeper = |issuer: &Issuer| match issuer.key_source() {
+        KeySource::Fixed(keys) => Ok(Keeper::Fixed(keys.clone())),
+        KeySource::Url(url) => {
+            let uri = parse_key_url(url)?;
+            if transport.is_none() {
+                transport = default_transport();
+            }
+            let transport = transport.clone().ok_or(BuildError::NoTransport)?;
+            Ok(Keeper::Remote(Remote::new(
+                uri,
+                transport,
+                Arc::clone(clock),
+                settings,
+            )))
+        }
+    };
+    issuers.iter().map(keeper).collect()
+}
+
+fn parse_key_url(url: &str) -> Result<Uri, BuildError> {
+    let invalid = || BuildError::InvalidKeyUrl(url.to_owned());
+    let uri: Uri = url.parse().map_err(|_| invalid())?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(_)) => Ok(uri),
+        _ => Err(invalid()),
+    }
+}
+
+#[cfg(feature = "reqwest")]
+fn default_transport() -> Option<SharedTransport> {
+    crate::transport::ReqwestTransport::new()
+        .ok()
+        .map(SharedTransport::new)
+}
+
+#[cfg(not(feature = "reqwest"))]
+fn default_transport() -> Option<SharedTransport> {
+    None
+}
+
+const MAX_LEEWAY: Duration = Duration::from_secs(300);
