@@ -39,10 +39,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::HeaderValue;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use self::engine::Engine;
+use self::engine::{Engine, GRACE, Limits};
+use self::meter::Meter;
 use self::schedule::{DEFAULT_MARGIN, DEFAULT_PAUSE, Schedule};
-use self::slot::{Reading, Slot};
+use self::slot::Slot;
 use self::table::Table;
 use crate::audience::Audience;
 use crate::clock::{Clock, SystemClock};
@@ -50,7 +52,9 @@ use crate::error::TokenError;
 use crate::jitter::Jitter;
 use crate::source::TokenSource;
 
+mod claim;
 mod engine;
+mod meter;
 mod schedule;
 mod slot;
 mod table;
@@ -81,6 +85,7 @@ impl TokenCache {
             retry_pause: DEFAULT_PAUSE,
             fetch_timeout: DEFAULT_FETCH_TIMEOUT,
             max_audiences: DEFAULT_MAX_AUDIENCES,
+            max_fetches: DEFAULT_MAX_FETCHES,
         }
     }
 
@@ -88,10 +93,11 @@ impl TokenCache {
     #[must_use]
     pub fn handle(&self, audience: &Audience) -> TokenHandle {
         // A flight that outlives its own timeout by this much has lost its runtime.
-        let flight_limit = self.engine.fetch_timeout + Duration::from_secs(1);
+        let flight_limit = self.engine.fetch_timeout + GRACE;
         let slot = self
             .table
             .get_or_insert(audience, || Slot::new(audience.clone(), flight_limit));
+        self.engine.meter.audiences(self.table.len());
         TokenHandle {
             slot,
             engine: Arc::clone(&self.engine),
@@ -116,16 +122,68 @@ impl TokenCache {
 
     /// Fetches the tokens of `audiences` side by side, so that the first requests find them.
     ///
-    /// A readiness probe can wait for this; a service that would rather start anyway can ignore the
-    /// error, since every later call tries again.
+    /// Dropping the future leaves the fetches under way.
     ///
     /// # Errors
     ///
-    /// The first [`TokenError`] met; the other fetches go on regardless.
+    /// The first [`TokenError`] met; the other fetches go on regardless, and later calls try again.
     pub async fn warm(
         &self,
         audiences: impl IntoIterator<Item = &Audience>,
     ) -> Result<(), TokenError> {
+        for handle in &self.start_all(audiences) {
+            handle.bearer().await?;
+        }
+        Ok(())
+    }
+
+    /// Like [`warm`](Self::warm), but tries again after transient failures, for as long as
+    /// `patience` lasts.
+    ///
+    /// The answer is a readiness signal. A service that would rather start late than without its
+    /// tokens fails on the error; one that would rather start anyway logs it, since every later
+    /// call tries again. [`TokenHandle::is_ready`] answers a readiness probe afterwards.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use idtoken::{Audience, TokenCache};
+    ///
+    /// # async fn run(tokens: TokenCache, hello: Audience) {
+    /// if let Err(error) = tokens.warm_within([&hello], Duration::from_secs(5)).await {
+    ///     eprintln!("starting without an ID token: {error}");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The [`TokenError`] of an audience that has no token yet: one that waiting will not mend, or
+    /// the last when patience ran out.
+    pub async fn warm_within(
+        &self,
+        audiences: impl IntoIterator<Item = &Audience>,
+        patience: Duration,
+    ) -> Result<(), TokenError> {
+        let deadline = Instant::now() + patience;
+        for handle in &self.start_all(audiences) {
+            let mut last = Engine::timed_out_after(patience);
+            loop {
+                match timeout_at(deadline, handle.bearer()).await {
+                    Ok(Ok(_)) => break,
+                    Ok(Err(error)) if error.is_transient() => last = error,
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => return Err(last),
+                }
+                if timeout_at(deadline, sleep(WARM_PAUSE)).await.is_err() {
+                    return Err(last);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the fetches that are needed, and waits for none.
+    fn start_all<'a>(&self, audiences: impl IntoIterator<Item = &'a Audience>) -> Vec<TokenHandle> {
         let handles: Vec<_> = audiences
             .into_iter()
             .map(|audience| self.handle(audience))
@@ -133,10 +191,7 @@ impl TokenCache {
         for handle in &handles {
             self.engine.start(&handle.slot);
         }
-        for handle in &handles {
-            handle.bearer().await?;
-        }
-        Ok(())
+        handles
     }
 }
 
@@ -169,14 +224,13 @@ impl TokenHandle {
     /// started beside it. The value is marked sensitive.
     #[must_use]
     pub fn try_bearer(&self) -> Option<HeaderValue> {
-        match self.engine.read(&self.slot) {
-            (Reading::Fresh(bearer), _) => Some(bearer),
-            (Reading::Due(bearer), now) => {
-                self.engine.refresh(&self.slot, now);
-                Some(bearer)
-            }
-            (Reading::Empty, _) => None,
-        }
+        self.engine.read(&self.slot)
+    }
+
+    /// Whether a token is at hand. Starts nothing.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.slot.usable(self.engine.clock.now()).is_some()
     }
 
     /// The `Bearer …` header value, fetched if need be.
@@ -207,12 +261,14 @@ impl TokenHandle {
 
     /// Says that an upstream refused this value with 401.
     ///
-    /// The next call fetches anew, and falls back to this token only if that fails. Does nothing
-    /// when `bearer` is not the token held, or arrived within the retry pause: an upstream that
-    /// refuses everything must not turn each answer into a fetch.
-    pub fn distrust(&self, bearer: &HeaderValue) {
+    /// The next call fetches anew, and falls back to this token only if that fails. A token that
+    /// arrived within the retry pause stays: an upstream that refuses everything must not turn each
+    /// of its answers into a fetch.
+    ///
+    /// Returns whether asking again may give another token than `bearer`.
+    pub fn distrust(&self, bearer: &HeaderValue) -> bool {
         self.slot
-            .distrust(bearer, self.engine.clock.now(), self.engine.schedule.pause);
+            .distrust(bearer, self.engine.clock.now(), self.engine.schedule.pause)
     }
 }
 
@@ -283,6 +339,7 @@ pub struct TokenCacheBuilder<S> {
     retry_pause: Duration,
     fetch_timeout: Duration,
     max_audiences: usize,
+    max_fetches: usize,
 }
 
 impl<S: TokenSource> TokenCacheBuilder<S> {
@@ -335,6 +392,17 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         self
     }
 
+    /// How many first tokens are fetched at once, and how many refreshed beside them; 64 each by
+    /// default, at least 1.
+    ///
+    /// Further audiences wait their turn, within the fetch timeout. When as many wait as there may
+    /// be audiences, the next fail at once with
+    /// [`TooManyAudiences`](crate::TokenErrorKind::TooManyAudiences).
+    pub fn max_fetches(mut self, most: usize) -> Self {
+        self.max_fetches = most;
+        self
+    }
+
     /// The cache. Needs no runtime.
     #[must_use]
     pub fn build(self) -> TokenCache {
@@ -352,6 +420,8 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
                     .map_or_else(Jitter::from_entropy, Jitter::seeded),
                 refresh_jitter: self.refresh_jitter,
                 fetch_timeout: self.fetch_timeout,
+                limits: Limits::new(self.max_fetches, self.max_audiences),
+                meter: Meter::new(),
             }),
         }
     }
@@ -364,10 +434,16 @@ impl<S> fmt::Debug for TokenCacheBuilder<S> {
             .field("retry_pause", &self.retry_pause)
             .field("fetch_timeout", &self.fetch_timeout)
             .field("max_audiences", &self.max_audiences)
+            .field("max_fetches", &self.max_fetches)
             .finish_non_exhaustive()
     }
 }
 
 const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_MAX_AUDIENCES: usize = 1024;
+const DEFAULT_MAX_FETCHES: usize = 64;
 const DEFAULT_REFRESH_JITTER: Duration = Duration::from_secs(60);
+
+/// Between two looks of [`TokenCache::warm_within`] at a failure, most of which are answered from
+/// the back-off.
+const WARM_PAUSE: Duration = Duration::from_millis(100);

@@ -6,13 +6,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
+
+use crate::sync::{AbortHandle, Handle, Instant, Mutex, MutexGuard, PoisonError};
 
 /// At most one piece of work under way, whose outcome all who wait share.
 ///
@@ -37,7 +36,7 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     /// Joins the work under way, or starts it.
     ///
     /// `recheck` runs under the lock: when it has the answer (a flight landed since the caller
-    /// looked), nothing is started. `start` only makes the future; it must not block.
+    /// looked), nothing is started.
     pub(crate) fn enter<F>(
         &self,
         recheck: impl FnOnce() -> Option<T>,
@@ -58,23 +57,35 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
         let runtime = Handle::try_current().map_err(|_| FlightError::NoRuntime)?;
         let (sender, outcome) = watch::channel(None);
         state.started += 1;
+        let number = state.started;
+        let replaced = state.current.replace(Running {
+            number,
+            outcome: outcome.clone(),
+            task: None,
+            lost_after: Instant::now() + self.time_limit,
+        });
+        drop(state);
+        if let Some(task) = replaced.and_then(|lost| lost.task) {
+            task.abort();
+        }
         let landing = Landing {
             state: Arc::clone(&self.state),
-            number: state.started,
+            number,
         };
         let work = start();
+        // Not under the lock: a runtime that is shutting down drops the future on the spot, and
+        // `landing` with it.
         let task = runtime.spawn(async move {
             let value = work.await;
             // Off the board first, so that whoever is woken by the value can start the next flight.
             drop(landing);
             sender.send_replace(Some(value));
         });
-        state.current = Some(Running {
-            number: state.started,
-            outcome: outcome.clone(),
-            task: task.abort_handle(),
-            lost_after: Instant::now() + self.time_limit,
-        });
+        if let Some(running) = &mut lock(&self.state).current
+            && running.number == number
+        {
+            running.task = Some(task.abort_handle());
+        }
         Ok(Boarding::Wait(Waiter { outcome }))
     }
 
@@ -91,8 +102,8 @@ impl<T> Drop for Flight<T> {
     fn drop(&mut self) {
         // Taken out first: aborting drops the task's `Landing`, which takes the lock itself.
         let running = lock(&self.state).current.take();
-        if let Some(running) = running {
-            running.task.abort();
+        if let Some(task) = running.and_then(|running| running.task) {
+            task.abort();
         }
     }
 }
@@ -145,14 +156,16 @@ struct State<T> {
 struct Running<T> {
     number: u64,
     outcome: watch::Receiver<Option<T>>,
-    task: AbortHandle,
+    /// None for the moment between taking off and being spawned.
+    task: Option<AbortHandle>,
     lost_after: Instant,
 }
 
 impl<T> Running<T> {
-    /// A runtime that nobody drives any more would hold its flight for ever; time tells.
+    /// A task that was dropped has closed its channel. A runtime that nobody drives any more would
+    /// hold its flight for ever; time tells.
     fn is_alive(&self) -> bool {
-        !self.task.is_finished() && Instant::now() < self.lost_after
+        self.outcome.has_changed().is_ok() && Instant::now() < self.lost_after
     }
 }
 
@@ -300,6 +313,31 @@ mod tests {
         other.block_on(async {
             assert_eq!(outcome(flight.enter(|| None, || async { 5 })).await, Ok(5));
         });
+    }
+
+    #[test]
+    fn a_runtime_that_is_shutting_down_drops_the_flight_and_does_not_deadlock() {
+        struct CallsAtTheEnd(Arc<Flight<u32>>);
+
+        impl Drop for CallsAtTheEnd {
+            fn drop(&mut self) {
+                let boarding = self.0.enter(|| None, || async { 1 });
+                assert!(matches!(boarding, Ok(Boarding::Wait(_))));
+            }
+        }
+
+        let flight = Arc::new(Flight::new(LIMIT));
+        let at_the_end = CallsAtTheEnd(Arc::clone(&flight));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.spawn(async move {
+            let _held = at_the_end;
+            std::future::pending::<()>().await;
+        });
+        runtime.block_on(tokio::task::yield_now());
+        drop(runtime);
+        assert!(!flight.is_under_way());
     }
 
     #[test]

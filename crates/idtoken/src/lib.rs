@@ -15,6 +15,7 @@ mod exchange;
 mod flight;
 mod jitter;
 mod scrub;
+mod sync;
 mod token;
 
 pub use self::audience::Audience;

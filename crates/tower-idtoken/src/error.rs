@@ -47,6 +47,10 @@ impl fmt::Display for NotSent {
             NotSentKind::InsecureScheme => f.write_str(
                 "an ID token does not travel over plain http, except to this machine; use https",
             )?,
+            NotSentKind::MayBeRedirected => f.write_str(
+                "its client may follow a redirect and take the token to another host in this \
+                 header; see `AddIdTokenLayer::assume_no_cross_host_redirects`",
+            )?,
             NotSentKind::NoToken => f.write_str("it needs an ID token and none could be had")?,
             NotSentKind::NotAllowed => f.write_str("the token policy has no rule for its host")?,
         }
@@ -69,6 +73,9 @@ impl Error for NotSent {
 pub enum NotSentKind {
     /// Plain http to another machine would show the token to everyone in between.
     InsecureScheme,
+    /// The client may follow redirects by itself, and would take the header chosen for the token
+    /// to another host.
+    MayBeRedirected,
     /// No token could be had; the [`TokenError`] is the source.
     NoToken,
     /// The policy refuses this request.

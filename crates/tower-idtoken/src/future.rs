@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use http::HeaderValue;
 use idtoken::cache::Acquire;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -43,6 +44,17 @@ impl<S: Service<R>, R> ResponseFuture<S, R> {
             parked: Some((service, request)),
             placement,
         })
+    }
+
+    /// The token that a request which had to wait for one was sent with.
+    pub(crate) fn sent_after_waiting(&self) -> Option<&HeaderValue> {
+        match &self.state {
+            State::Slow { slow } => match &**slow {
+                Slow::Called { bearer, .. } => Some(bearer),
+                _ => None,
+            },
+            State::Called { .. } => None,
+        }
     }
 
     fn slow(slow: Slow<S, R>) -> Self {
@@ -95,7 +107,7 @@ pin_project! {
     where
         S: Service<R>,
     {
-        Called { #[pin] future: S::Future },
+        Called { #[pin] future: S::Future, bearer: HeaderValue },
         Refused { error: Option<NotSent> },
         Waiting { #[pin] acquire: Acquire, parked: Option<(S, R)>, placement: Placement },
     }
@@ -112,7 +124,9 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match self.as_mut().project() {
-                SlowProjection::Called { future } => return future.poll(cx).map_err(Into::into),
+                SlowProjection::Called { future, .. } => {
+                    return future.poll(cx).map_err(Into::into);
+                }
                 SlowProjection::Refused { error } => {
                     let error = error.take().expect("polled after it was ready");
                     return Poll::Ready(Err(error.into()));
@@ -127,9 +141,10 @@ where
                         parked.take().expect("polled after it was ready");
                     let next = match outcome {
                         Ok(bearer) => {
-                            placement.put(request.headers_mut(), bearer);
+                            placement.put(request.headers_mut(), bearer.clone());
                             Self::Called {
                                 future: service.call(request),
+                                bearer,
                             }
                         }
                         Err(error) => Self::Refused {

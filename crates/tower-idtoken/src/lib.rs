@@ -24,17 +24,39 @@
 //! Put the layer *inside* retries, so that a retried request gets a token that is fresh then, and
 //! *inside* redirects, so that each hop is judged by its own host. Put timeouts *outside*, so that
 //! they count the wait for a token too.
+//!
+//! A redirect-following middleware *inside* this layer gets requests that carry a token already.
+//! tower-http's `FollowRedirect` drops `Authorization` on the way to another host, but no header of
+//! another name. `reqwest::Client` does the same by itself: see
+//! [`AddIdTokenLayer::assume_no_cross_host_redirects`].
+//!
+//! # When the upstream says no
+//!
+//! [`AddIdTokenLayer::distrust_on_401`] has the next request get a fresh token; with the feature
+//! `retry`, `retry::RetryOn401` sends the same one again. [`explain_refusal`] says what Cloud Run
+//! means by its 401, 403 and 404.
 
+pub mod distrust;
 pub mod error;
 pub mod future;
 pub mod header;
 pub mod outbound;
 pub mod policy;
+#[cfg(feature = "reqwest")]
+pub mod redirect;
+pub mod refusal;
+#[cfg(feature = "retry")]
+pub mod retry;
 
+#[cfg(feature = "reqwest-middleware")]
+mod middleware;
 mod request;
+mod response;
 
 pub use self::error::{NotSent, NotSentKind, token_error};
 pub use self::header::{Existing, Header};
 pub use self::outbound::{AddIdToken, AddIdTokenLayer};
-pub use self::policy::{ByOrigin, Fixed, Selection, TokenPolicy};
+pub use self::policy::{ByHost, ByOrigin, Fixed, FromExtension, Selection, TokenPolicy};
+pub use self::refusal::explain_refusal;
 pub use self::request::HttpRequest;
+pub use self::response::HttpResponse;

@@ -8,6 +8,7 @@ use idtoken::{TokenCache, TokenHandle};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::distrust::DistrustOn401Layer;
 use crate::error::{BoxError, NotSent, NotSentKind};
 use crate::future::ResponseFuture;
 use crate::header::{Existing, Header, Placement};
@@ -71,6 +72,36 @@ impl<P> AddIdTokenLayer<P> {
     pub fn existing(mut self, existing: Existing) -> Self {
         self.attach.placement.existing = existing;
         self
+    }
+
+    /// Vouches that the client takes no header to another host.
+    ///
+    /// A `reqwest::Client` follows redirects by itself. It drops `Authorization` and
+    /// `Proxy-Authorization` when one leads to another host, but no other header; so by default
+    /// this layer does not send a `reqwest::Request` with the token in any other. Say this of a
+    /// client that was built with [`redirect::same_host`](crate::redirect::same_host) or with
+    /// redirects switched off. It changes nothing for `http::Request`s.
+    #[must_use]
+    pub fn assume_no_cross_host_redirects(mut self) -> Self {
+        self.attach.placement.no_cross_host_redirects = true;
+        self
+    }
+
+    /// Distrusts a token that the upstream answers with 401, so that the next request gets a fresh
+    /// one: see [`TokenHandle::distrust`].
+    ///
+    /// Nothing is sent again by this alone, so it is right for bodies that can be sent only once.
+    /// For the others there is [`RetryOn401`](crate::retry::RetryOn401), put around it.
+    #[must_use]
+    pub fn distrust_on_401(self) -> DistrustOn401Layer<P> {
+        DistrustOn401Layer::new(self.attach)
+    }
+}
+
+#[cfg(feature = "reqwest-middleware")]
+impl<P> AddIdTokenLayer<P> {
+    pub(crate) fn attach(&self) -> &Attach<P> {
+        &self.attach
     }
 }
 
@@ -152,12 +183,16 @@ where
             self.attach.placement.put(request.headers_mut(), bearer);
             return ResponseFuture::called(self.inner.call(request));
         }
-        // The clone has not been polled ready; the service that was goes with the request.
-        let unready = self.inner.clone();
-        let ready = mem::replace(&mut self.inner, unready);
+        let ready = take_ready(&mut self.inner);
         let placement = self.attach.placement.clone();
         ResponseFuture::waiting(handle.bearer(), ready, request, placement)
     }
+}
+
+/// Takes the service that was polled ready, and leaves a clone that was not.
+pub(crate) fn take_ready<S: Clone>(inner: &mut S) -> S {
+    let unready = inner.clone();
+    mem::replace(inner, unready)
 }
 
 impl<S: fmt::Debug, P> fmt::Debug for AddIdToken<S, P> {
@@ -170,10 +205,10 @@ impl<S: fmt::Debug, P> fmt::Debug for AddIdToken<S, P> {
 
 /// Which token, and where it goes.
 #[derive(Clone)]
-struct Attach<P> {
+pub(crate) struct Attach<P> {
     tokens: Option<TokenCache>,
     policy: P,
-    placement: Placement,
+    pub(crate) placement: Placement,
 }
 
 impl<P> Attach<P> {
@@ -188,7 +223,10 @@ impl<P> Attach<P> {
 
 impl<P: TokenPolicy> Attach<P> {
     /// The handle whose token the request gets, or none when it is sent as it is.
-    fn choose(&self, request: &impl HttpRequest) -> Result<Option<TokenHandle>, NotSent> {
+    pub(crate) fn choose<R: HttpRequest>(
+        &self,
+        request: &R,
+    ) -> Result<Option<TokenHandle>, NotSent> {
         let head = request.head().with_tokens(self.tokens.as_ref());
         let handle = match self.policy.select(head) {
             Selection::Handle(handle) => handle,
@@ -199,8 +237,13 @@ impl<P: TokenPolicy> Attach<P> {
             Selection::Refuse => return Err(NotSent::at(NotSentKind::NotAllowed, head.host())),
             Selection::Skip => return Ok(None),
         };
-        if !self.placement.wants_token(head.headers()) {
-            return Ok(None);
+        match self
+            .placement
+            .wants_token(head.headers(), R::MAY_BE_REDIRECTED)
+        {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(kind) => return Err(NotSent::at(kind, head.host())),
         }
         if travels_in_clear(head) {
             return Err(NotSent::at(NotSentKind::InsecureScheme, head.host()));

@@ -2,13 +2,18 @@
 
 use idtoken::{Audience, TokenHandle};
 
+pub use self::by_host::ByHost;
 pub use self::by_origin::ByOrigin;
 pub use self::fixed::Fixed;
+pub use self::from_extension::{FromExtension, Others};
 pub use self::host::InvalidHostPattern;
+pub(crate) use self::host::{host_of_audience as audience_host, same_host};
 pub use crate::request::RequestHead;
 
+mod by_host;
 mod by_origin;
 mod fixed;
+mod from_extension;
 mod host;
 
 /// Chooses the token of each request.

@@ -10,6 +10,10 @@ use idtoken::{TokenCache, TokenHandle};
 ///
 /// Sealed: the middleware's promises rest on what these two do.
 pub trait HttpRequest: sealed::Sealed {
+    /// Whether a client for such requests may follow redirects by itself.
+    #[doc(hidden)]
+    const MAY_BE_REDIRECTED: bool;
+
     #[doc(hidden)]
     fn head(&self) -> RequestHead<'_>;
 
@@ -18,6 +22,8 @@ pub trait HttpRequest: sealed::Sealed {
 }
 
 impl<B> HttpRequest for http::Request<B> {
+    const MAY_BE_REDIRECTED: bool = false;
+
     fn head(&self) -> RequestHead<'_> {
         let uri = self.uri();
         RequestHead {
@@ -42,6 +48,8 @@ impl<B> HttpRequest for http::Request<B> {
 
 #[cfg(feature = "reqwest")]
 impl HttpRequest for reqwest::Request {
+    const MAY_BE_REDIRECTED: bool = true;
+
     fn head(&self) -> RequestHead<'_> {
         let url = self.url();
         RequestHead {

@@ -14,11 +14,13 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use idtoken::{Audience, IdToken, SourceError, SourceErrorKind, TokenCache, TokenSource};
 use tokio::sync::Semaphore;
+use tower::retry::RetryLayer;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_idtoken::policy::RequestHead;
+use tower_idtoken::retry::RetryOn401;
 use tower_idtoken::{
-    AddIdToken, AddIdTokenLayer, ByOrigin, Existing, Fixed, Header, NotSent, NotSentKind,
-    Selection, token_error,
+    AddIdToken, AddIdTokenLayer, ByHost, ByOrigin, Existing, Fixed, FromExtension, Header, NotSent,
+    NotSentKind, Selection, token_error,
 };
 
 /// Hands out unsigned tokens that name their audience, once its gate is open.
@@ -431,6 +433,208 @@ async fn under_timeout_and_concurrency_limit() {
     assert!(error.is::<tower::timeout::error::Elapsed>(), "{error}");
     source.gate.add_permits(1);
     service.oneshot(get(HELLO)).await.unwrap();
+}
+
+#[tokio::test]
+async fn both_headers_carry_the_same_token_marked_sensitive() {
+    let layer = fixed(Source::new()).header(Header::Both);
+    let headers = sent(layer, get(HELLO)).await.unwrap();
+    for name in ["authorization", "x-serverless-authorization"] {
+        assert_eq!(headers[name], bearer(HELLO));
+        assert!(headers[name].is_sensitive(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_custom_header_carries_the_token_marked_sensitive() {
+    let name = http::HeaderName::from_static("x-gate");
+    let layer = fixed(Source::new()).header(Header::Custom(name));
+    let headers = sent(layer, get(HELLO)).await.unwrap();
+    assert_eq!(headers["x-gate"], bearer(HELLO));
+    assert!(headers["x-gate"].is_sensitive());
+    assert_eq!(headers.len(), 1);
+}
+
+#[tokio::test]
+async fn the_audience_is_looked_up_by_host() {
+    let policy = ByHost::refusing_others([
+        ("reports.example.com", Audience::new("reports").unwrap()),
+        ("*.example.com", Audience::new("internal").unwrap()),
+    ]);
+    let source = Source::new();
+    let tokens = TokenCache::new(source.clone());
+    let layer = AddIdTokenLayer::with_policy(tokens, policy.unwrap());
+    for (uri, audience) in [
+        ("https://reports.example.com/a", "reports"),
+        ("https://Reports.example.com.:444/", "reports"),
+        ("https://b.example.com/", "internal"),
+        ("https://c.example.com/", "internal"),
+    ] {
+        let headers = sent(layer.clone(), get(uri)).await.unwrap();
+        assert_eq!(headers[AUTHORIZATION], bearer(audience), "{uri}");
+    }
+    assert_eq!(source.fetches.load(Ordering::SeqCst), 2);
+    let error = sent(layer, get("https://example.net/")).await.unwrap_err();
+    assert_eq!(kind(&error), NotSentKind::NotAllowed);
+}
+
+#[tokio::test]
+async fn an_audience_or_a_handle_in_the_request_wins_on_its_own_host_only() {
+    let tokens = TokenCache::new(Source::new());
+    let reports = Audience::new("reports").unwrap();
+    let policy = FromExtension::or(ByOrigin::skipping_others(["*.run.app"]).unwrap())
+        .for_hosts(["reports.example.com"])
+        .unwrap();
+    let layer = AddIdTokenLayer::with_policy(tokens.clone(), policy);
+    let with_audience = |uri: &str| {
+        let mut request = get(uri);
+        request.extensions_mut().insert(reports.clone());
+        request
+    };
+    let with_handle = |uri: &str| {
+        let mut request = get(uri);
+        let handle = tokens.handle(&Audience::new("https://f.example.net").unwrap());
+        request.extensions_mut().insert(handle);
+        request
+    };
+    for (request, audience) in [
+        (with_audience("https://reports.example.com/x"), "reports"),
+        (
+            with_handle("https://F.example.net/x"),
+            "https://f.example.net",
+        ),
+        (get("https://hello.a.run.app/"), HELLO),
+    ] {
+        let headers = sent(layer.clone(), request).await.unwrap();
+        assert_eq!(headers[AUTHORIZATION], bearer(audience));
+    }
+    let headers = sent(layer.clone(), get("https://example.org/")).await;
+    assert!(headers.unwrap().is_empty(), "left to the other policy");
+    for request in [
+        with_audience("https://evil.example/"),
+        with_audience("https://hello.a.run.app/"),
+        with_handle("https://evil.example/f.example.net"),
+    ] {
+        let error = sent(layer.clone(), request).await.unwrap_err();
+        assert_eq!(kind(&error), NotSentKind::NotAllowed);
+    }
+}
+
+/// Refuses the first `times` requests with 401, and remembers the tokens it saw.
+#[derive(Clone, Default)]
+struct Moody {
+    times: u32,
+    seen: Arc<Mutex<Vec<HeaderValue>>>,
+}
+
+impl Moody {
+    fn service(
+        &self,
+    ) -> impl Service<Request<()>, Response = Response<()>, Error = Infallible, Future: Send> + Clone
+    {
+        let this = self.clone();
+        service_fn(move |request: Request<()>| {
+            let mut seen = this.seen.lock().unwrap();
+            seen.push(request.headers()[AUTHORIZATION].clone());
+            let status = if seen.len() <= this.times as usize {
+                401
+            } else {
+                200
+            };
+            let response = Response::builder().status(status).body(()).unwrap();
+            ready(Ok::<_, Infallible>(response))
+        })
+    }
+}
+
+/// Tokens that differ, from a cache that lets them be distrusted at once.
+fn counting_tokens() -> (TokenCache, Arc<AtomicU32>) {
+    struct Counting(Arc<AtomicU32>);
+
+    impl TokenSource for Counting {
+        async fn fetch(&self, audience: &Audience) -> Result<IdToken, SourceError> {
+            use base64::Engine;
+            let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+            let n = self.0.fetch_add(1, Ordering::SeqCst);
+            let claims = format!(r#"{{"aud":"{audience}","exp":4000000000,"n":{n}}}"#);
+            let header = part(r#"{"alg":"RS256"}"#);
+            Ok(IdToken::new(&format!(
+                "{header}.{}.{}",
+                part(&claims),
+                part("x")
+            ))?)
+        }
+    }
+
+    let fetches = Arc::new(AtomicU32::new(0));
+    let tokens = TokenCache::builder(Counting(Arc::clone(&fetches)))
+        .retry_pause(Duration::ZERO)
+        .build();
+    (tokens, fetches)
+}
+
+#[tokio::test]
+async fn a_401_is_answered_with_a_fresh_token_and_one_more_try() {
+    for (times, status, tries) in [(0, 200, 1), (1, 200, 2), (5, 401, 2)] {
+        let (tokens, fetches) = counting_tokens();
+        let upstream = Moody {
+            times,
+            ..Moody::default()
+        };
+        let layer = AddIdTokenLayer::new(tokens.handle(&Audience::new(HELLO).unwrap()));
+        let service = ServiceBuilder::new()
+            .layer(RetryLayer::new(RetryOn401::new()))
+            .layer(layer.distrust_on_401())
+            .service(upstream.service());
+        let response = service.oneshot(get(HELLO)).await.unwrap();
+        assert_eq!(response.status(), status);
+        let seen = upstream.seen.lock().unwrap();
+        assert_eq!(seen.len(), tries);
+        assert_eq!(fetches.load(Ordering::SeqCst) as usize, tries);
+        assert!(tries == 1 || seen[0] != seen[1], "the token is a fresh one");
+    }
+}
+
+#[tokio::test]
+async fn a_401_without_retry_only_distrusts() {
+    let (tokens, fetches) = counting_tokens();
+    let upstream = Moody {
+        times: 1,
+        ..Moody::default()
+    };
+    let layer = AddIdTokenLayer::new(tokens.handle(&Audience::new(HELLO).unwrap()));
+    let service = ServiceBuilder::new()
+        .layer(layer.distrust_on_401())
+        .service(upstream.service());
+    for (status, fetched) in [(401, 1), (200, 2), (200, 2)] {
+        let response = service.clone().oneshot(get(HELLO)).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(fetches.load(Ordering::SeqCst), fetched);
+    }
+}
+
+#[tokio::test]
+async fn a_401_to_a_token_that_has_just_come_or_to_none_of_ours_is_passed_on() {
+    let upstream = Moody {
+        times: 9,
+        ..Moody::default()
+    };
+    let service = ServiceBuilder::new()
+        .layer(RetryLayer::new(RetryOn401::new()))
+        .layer(
+            fixed(Source::new())
+                .existing(Existing::Keep)
+                .distrust_on_401(),
+        )
+        .service(upstream.service());
+    let mut own = get(HELLO);
+    own.headers_mut()
+        .insert(AUTHORIZATION, HeaderValue::from_static("Basic theirs"));
+    for request in [get(HELLO), own] {
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 401);
+    }
+    assert_eq!(upstream.seen.lock().unwrap().len(), 2);
 }
 
 #[test]

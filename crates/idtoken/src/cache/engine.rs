@@ -6,8 +6,11 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument;
 
+use super::meter::Meter;
 use super::schedule::{Schedule, Stale};
 use super::slot::{Held, Reading, Slot};
 use crate::audience::Audience;
@@ -27,24 +30,76 @@ pub(super) struct Engine {
     pub(super) jitter: Jitter,
     pub(super) refresh_jitter: Duration,
     pub(super) fetch_timeout: Duration,
+    pub(super) limits: Limits,
+    pub(super) meter: Meter,
+}
+
+/// How much may go on at once. Refreshes have turns of their own, so that strangers who queue for
+/// their first token do not let the tokens of others run out.
+pub(super) struct Limits {
+    waiting: Semaphore,
+    first_fetches: Semaphore,
+    refreshes: Semaphore,
+}
+
+impl Limits {
+    pub(super) fn new(fetches: usize, waiting: usize) -> Self {
+        let semaphore = |permits: usize| Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS));
+        Self {
+            waiting: semaphore(waiting),
+            first_fetches: semaphore(fetches),
+            refreshes: semaphore(fetches),
+        }
+    }
+}
+
+/// What a fetch is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// A caller waits for it.
+    First,
+    /// The old token is still good.
+    Refresh,
 }
 
 impl Engine {
+    /// Reads the slot, and starts the refresh that is due.
+    pub(super) fn read(self: &Arc<Self>, slot: &Arc<Slot>) -> Option<HeaderValue> {
+        let now = self.clock.now();
+        match slot.read(now) {
+            Reading::Fresh(bearer, received_at) => {
+                self.meter.hit(now, received_at);
+                Some(bearer)
+            }
+            Reading::Due(bearer, received_at) => {
+                self.meter.hit(now, received_at);
+                self.refresh(slot, now);
+                Some(bearer)
+            }
+            Reading::Empty => None,
+        }
+    }
+
     /// Starts the refresh that is due, unless somebody has within the pause.
     #[cold]
-    pub(super) fn refresh(self: &Arc<Self>, slot: &Arc<Slot>, now: SystemTime) {
-        if slot.claim_refresh(now, self.schedule.pause) {
-            // Outside a runtime nothing can be started; a caller inside one will come.
-            let _ = slot.flight.enter(|| None, || self.attempt(slot));
+    fn refresh(self: &Arc<Self>, slot: &Arc<Slot>, now: SystemTime) {
+        if slot.refresh.take(now, self.schedule.pause) {
+            // A refresh may have landed since the caller looked. Outside a runtime nothing can be
+            // started; a caller inside one will come.
+            let _ = slot.flight.enter(
+                || slot.fresh(self.clock.now()).map(Ok),
+                || self.attempt(slot, Purpose::Refresh),
+            );
         }
     }
 
     /// Starts a fetch for a slot that has no usable token, and does not wait for it.
     pub(super) fn start(self: &Arc<Self>, slot: &Arc<Slot>) {
         // Outside a runtime nothing can be started; who then waits for the token is told so.
-        let _ = slot
-            .flight
-            .enter(|| self.known(slot), || self.attempt(slot));
+        let _ = slot.flight.enter(
+            || slot.known(self.clock.now()),
+            || self.attempt(slot, Purpose::First),
+        );
     }
 
     /// Waits for a token: joins the flight for this slot, or starts it.
@@ -52,19 +107,22 @@ impl Engine {
         self: Arc<Self>,
         slot: Arc<Slot>,
     ) -> Result<HeaderValue, TokenError> {
+        self.meter.miss();
+        // The flight keeps to the timeout itself; the grace is for one whose runtime nobody drives
+        // any more.
+        let deadline = Instant::now() + self.fetch_timeout + GRACE;
         // Twice: a flight that was lost with a runtime other than ours is no fault of ours.
         for _ in 0..2 {
-            let boarding = slot
-                .flight
-                .enter(|| self.known(&slot), || self.attempt(&slot));
+            let boarding = slot.flight.enter(
+                || slot.known(self.clock.now()),
+                || self.attempt(&slot, Purpose::First),
+            );
             let waiter = match boarding {
                 Ok(Boarding::Landed(outcome)) => return outcome.map(|held| held.bearer.clone()),
                 Ok(Boarding::Wait(waiter)) => waiter,
                 Err(error) => return Err(flight_error(error)),
             };
-            // The flight keeps to the timeout itself; the grace is for one whose runtime nobody
-            // drives any more.
-            match timeout(self.fetch_timeout + GRACE, waiter.wait()).await {
+            match timeout_at(deadline, waiter.wait()).await {
                 Ok(Ok(outcome)) => return outcome.map(|held| held.bearer.clone()),
                 Ok(Err(FlightError::Lost)) => {}
                 Ok(Err(error)) => return Err(flight_error(error)),
@@ -74,19 +132,12 @@ impl Engine {
         Err(flight_error(FlightError::Lost))
     }
 
-    /// What can be said without a fetch: a usable token, or a failure too recent to try again.
-    fn known(&self, slot: &Slot) -> Option<Result<Arc<Held>, TokenError>> {
-        let now = self.clock.now();
-        slot.usable(now)
-            .map(Ok)
-            .or_else(|| slot.recent_failure(now).map(Err))
-    }
-
     /// One attempt, from source to slot. It holds the slot weakly: when nobody is left who could
     /// use the token, the flight is dropped with the slot and takes this future with it.
     fn attempt(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
+        purpose: Purpose,
     ) -> impl Future<Output = Result<Arc<Held>, TokenError>> + Send + use<> {
         let engine = Arc::clone(self);
         let audience = slot.audience.clone();
@@ -94,17 +145,41 @@ impl Engine {
             engine: Arc::clone(self),
             slot: Arc::downgrade(slot),
         };
-        async move {
-            let fetch = engine.source.fetch_boxed(&audience);
-            let fetched = timeout(engine.fetch_timeout, fetch).await;
+        let span = tracing::debug_span!("fetch_id_token", %audience, ?purpose);
+        let attempt = async move {
+            let started = Instant::now();
+            let fetched = timeout(engine.fetch_timeout, engine.fetch(&audience, purpose)).await;
             let now = engine.clock.now();
             let outcome = match fetched {
                 Ok(Ok(token)) => engine.admit(&token, &audience, now),
-                Ok(Err(error)) => Err(TokenError::from_source(error)),
+                Ok(Err(error)) => Err(error),
                 Err(_) => Err(engine.timed_out()),
             };
-            engine.settle(outcome, &guard.slot, &audience, now)
-        }
+            engine.report(&outcome, purpose, started.elapsed());
+            settle(outcome, &guard.slot, now)
+        };
+        attempt.instrument(span)
+    }
+
+    /// Asks the source, when it is this fetch's turn.
+    async fn fetch(&self, audience: &Audience, purpose: Purpose) -> Result<IdToken, TokenError> {
+        let _place = match purpose {
+            Purpose::First => Some(self.limits.waiting.try_acquire().map_err(|_| {
+                TokenError::new(
+                    TokenErrorKind::TooManyAudiences,
+                    "too many audiences wait for their first token",
+                )
+            })?),
+            Purpose::Refresh => None,
+        };
+        let turns = match purpose {
+            Purpose::First => &self.limits.first_fetches,
+            Purpose::Refresh => &self.limits.refreshes,
+        };
+        // It fails only when closed, which these never are; then there is no bound to keep.
+        let _turn = turns.acquire().await.ok();
+        let fetched = self.source.fetch_boxed(audience).await;
+        fetched.map_err(TokenError::from_source)
     }
 
     /// Checks a token that came, and plans its life.
@@ -143,43 +218,29 @@ impl Engine {
         }
     }
 
-    /// Writes the outcome into the slot. A failure while the old token is still good is not one
-    /// for the callers.
-    fn settle(
-        &self,
-        outcome: Result<Arc<Held>, TokenError>,
-        slot: &Weak<Slot>,
-        audience: &Audience,
-        now: SystemTime,
-    ) -> Result<Arc<Held>, TokenError> {
-        if let Err(error) = &outcome {
-            let cause = error.source_error().map(SourceError::to_string);
-            tracing::warn!(%audience, %error, cause, "no new ID token");
-        }
-        let Some(slot) = slot.upgrade() else {
-            return outcome;
-        };
+    /// Tells operators how a fetch ended.
+    fn report(&self, outcome: &Result<Arc<Held>, TokenError>, purpose: Purpose, took: Duration) {
+        self.meter
+            .fetched(purpose, took, outcome.as_ref().err().map(TokenError::kind));
         match outcome {
-            Ok(held) => {
-                slot.store(Arc::clone(&held));
-                Ok(held)
+            Ok(_) => tracing::debug!(took_ms = took.as_millis() as u64, "a new ID token came"),
+            Err(error) => {
+                let cause = error.source_error().map(SourceError::to_string);
+                tracing::warn!(%error, cause, "no new ID token");
             }
-            Err(error) => slot.fail(error, now),
         }
     }
 
     fn timed_out(&self) -> TokenError {
-        let limit_s = self.fetch_timeout.as_secs_f64();
+        Self::timed_out_after(self.fetch_timeout)
+    }
+
+    pub(super) fn timed_out_after(limit: Duration) -> TokenError {
+        let limit_s = limit.as_secs_f64();
         TokenError::new(
             TokenErrorKind::Timeout,
             format!("no ID token came within {limit_s:.1} s"),
         )
-    }
-
-    /// Reads the slot as of now.
-    pub(super) fn read(&self, slot: &Slot) -> (Reading, SystemTime) {
-        let now = self.clock.now();
-        (slot.read(now), now)
     }
 }
 
@@ -189,6 +250,27 @@ impl fmt::Debug for Engine {
             .field("schedule", &self.schedule)
             .field("fetch_timeout", &self.fetch_timeout)
             .finish_non_exhaustive()
+    }
+}
+
+/// Writes the outcome into the slot. A failure while the old token is still good is not one for the
+/// callers.
+fn settle(
+    outcome: Result<Arc<Held>, TokenError>,
+    slot: &Weak<Slot>,
+    now: SystemTime,
+) -> Result<Arc<Held>, TokenError> {
+    let Some(slot) = slot.upgrade() else {
+        return outcome;
+    };
+    match outcome {
+        Ok(held) => {
+            slot.store(Arc::clone(&held));
+            Ok(held)
+        }
+        // The source was never asked: no reason to back off from it.
+        Err(error) if error.kind() == TokenErrorKind::TooManyAudiences => Err(error),
+        Err(error) => slot.fail(error, now),
     }
 }
 
@@ -223,4 +305,5 @@ fn flight_error(error: FlightError) -> TokenError {
     }
 }
 
-const GRACE: Duration = Duration::from_millis(100);
+/// How much longer than its timeout a fetch is waited for, and may hold its place.
+pub(super) const GRACE: Duration = Duration::from_millis(100);

@@ -41,11 +41,13 @@ impl Schedule {
             return Err(Stale { by: Duration::ZERO });
         }
         let last_call = LAST_CALL.min(left / 10);
+        let lasts = left - last_call;
         let until_due = left.saturating_sub(self.margin).saturating_add(spread);
         Ok(Plan {
             received_at: now,
-            due_at: now + until_due.min(left - last_call),
-            dead_at: now + (left - last_call),
+            due_at: now + until_due.min(lasts).min(LONGEST_UNSEEN),
+            dead_at: now + lasts,
+            lasts,
             clock_behind_by: behind,
         })
     }
@@ -65,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) received_at: SystemTime,
     pub(crate) due_at: SystemTime,
     pub(crate) dead_at: SystemTime,
+    /// From arrival to `dead_at`.
+    pub(crate) lasts: Duration,
     pub(crate) clock_behind_by: Duration,
 }
 
@@ -73,13 +77,18 @@ impl Plan {
     pub(crate) fn freshness(&self, now: SystemTime) -> Freshness {
         if now >= self.dead_at {
             Freshness::Dead
-        } else if now >= self.due_at || now + STEP_BACK < self.received_at {
+        } else if now >= self.due_at || self.is_before_arrival(now) {
             // A clock that stepped back past the arrival can no longer tell when the token ends:
             // it goes on being served while a new one settles the matter.
             Freshness::Due
         } else {
             Freshness::Fresh
         }
+    }
+
+    /// Whether the clock has stepped back to before the token came.
+    pub(crate) fn is_before_arrival(&self, now: SystemTime) -> bool {
+        now + STEP_BACK < self.received_at
     }
 }
 
@@ -109,8 +118,12 @@ const LAST_CALL: Duration = Duration::from_secs(10);
 /// A clock corrected by less than this is not worth a fetch.
 const STEP_BACK: Duration = Duration::from_secs(60);
 
+/// Google's tokens last an hour. One that says it lasts for years is renewed once a day all the
+/// same: nothing is cached for ever.
+const LONGEST_UNSEEN: Duration = Duration::from_secs(86_400);
+
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -203,6 +216,13 @@ mod tests {
             .plan(at(0), Some(at(0)), at(3600), Duration::MAX)
             .unwrap();
         assert_eq!(absurd.due_at, absurd.dead_at);
+    }
+
+    #[test]
+    fn a_token_that_says_it_lasts_for_years_is_renewed_daily() {
+        let plan = plan(0, 10 * 365 * 86_400, 0);
+        assert_eq!(plan.freshness(at(86_399)), Freshness::Fresh);
+        assert_eq!(plan.freshness(at(86_400)), Freshness::Due);
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! One audience: its token, read without a lock, and what is known of its failures.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
+use tokio::time::Instant;
 
-use super::schedule::{Freshness, Plan, Schedule};
+use super::claim::Claim;
+use super::schedule::{Freshness, LONGEST_BACK_OFF, Plan, Schedule};
 use crate::audience::Audience;
-use crate::error::TokenError;
+use crate::error::{SourceError, TokenError};
 use crate::flight::Flight;
 
 /// All that the cache holds for one audience.
@@ -17,8 +19,7 @@ pub(crate) struct Slot {
     pub(crate) audience: Audience,
     pub(crate) flight: Flight<Result<Arc<Held>, TokenError>>,
     held: ArcSwapOption<Held>,
-    /// Milliseconds since 1970 before which no refresh is claimed.
-    next_try: AtomicU64,
+    pub(crate) refresh: Claim,
     failure: Mutex<Option<Failure>>,
     /// Asked for again since the eviction hand last passed.
     touched: AtomicBool,
@@ -29,18 +30,23 @@ pub(crate) struct Slot {
 pub(crate) struct Held {
     pub(crate) bearer: HeaderValue,
     pub(crate) plan: Plan,
+    /// By the monotonic clock, which does not step back.
+    arrived: Instant,
+    /// The wall clock was seen to step back to before the arrival. It stays suspect when it has
+    /// caught up with itself.
+    clock_stepped: AtomicBool,
     /// Refused by an upstream: not to be handed out again while a newer one can be had.
     distrusted: AtomicBool,
 }
 
 /// What a look at the slot found.
 pub(crate) enum Reading {
-    /// A token to send, with a refresh to start beside it.
-    Due(HeaderValue),
+    /// A token to send, with a refresh to start beside it, and when it came.
+    Due(HeaderValue, SystemTime),
     /// Nothing that may be sent.
     Empty,
-    /// A token to send.
-    Fresh(HeaderValue),
+    /// A token to send, and when it came.
+    Fresh(HeaderValue, SystemTime),
 }
 
 impl Held {
@@ -48,7 +54,33 @@ impl Held {
         Self {
             bearer,
             plan,
+            arrived: Instant::now(),
+            clock_stepped: AtomicBool::new(false),
             distrusted: AtomicBool::new(false),
+        }
+    }
+
+    /// Where the token stands at `now`.
+    ///
+    /// The wall clock decides; but once the token is due, or the clock was seen to step back, a
+    /// second clock is asked, for which a token that has lasted its time is dead.
+    fn freshness(&self, now: SystemTime) -> Freshness {
+        match self.plan.freshness(now) {
+            Freshness::Fresh if !self.clock_stepped.load(Ordering::Relaxed) => Freshness::Fresh,
+            Freshness::Dead => Freshness::Dead,
+            Freshness::Due | Freshness::Fresh => self.freshness_by_two_clocks(now),
+        }
+    }
+
+    #[cold]
+    fn freshness_by_two_clocks(&self, now: SystemTime) -> Freshness {
+        if self.plan.is_before_arrival(now) {
+            self.clock_stepped.store(true, Ordering::Relaxed);
+        }
+        if self.arrived.elapsed() >= self.plan.lasts {
+            Freshness::Dead
+        } else {
+            Freshness::Due
         }
     }
 }
@@ -59,7 +91,7 @@ impl Slot {
             audience,
             flight: Flight::new(flight_limit),
             held: ArcSwapOption::empty(),
-            next_try: AtomicU64::new(0),
+            refresh: Claim::new(),
             failure: Mutex::new(None),
             touched: AtomicBool::new(false),
         }
@@ -71,32 +103,41 @@ impl Slot {
         let Some(held) = held.as_ref() else {
             return Reading::Empty;
         };
-        match held.plan.freshness(now) {
+        match held.freshness(now) {
             _ if held.distrusted.load(Ordering::Relaxed) => Reading::Empty,
             Freshness::Dead => Reading::Empty,
-            Freshness::Due => Reading::Due(held.bearer.clone()),
-            Freshness::Fresh => Reading::Fresh(held.bearer.clone()),
+            Freshness::Due => Reading::Due(held.bearer.clone(), held.plan.received_at),
+            Freshness::Fresh => Reading::Fresh(held.bearer.clone(), held.plan.received_at),
         }
     }
 
     /// The token held, if it may be sent at `now`.
     pub(crate) fn usable(&self, now: SystemTime) -> Option<Arc<Held>> {
-        let held = self.held.load_full()?;
-        let trusted = !held.distrusted.load(Ordering::Relaxed);
-        (trusted && held.plan.freshness(now) != Freshness::Dead).then_some(held)
+        self.alive(now)
+            .filter(|held| !held.distrusted.load(Ordering::Relaxed))
     }
 
-    /// Whether the caller may start the refresh that is due: true for one in each pause.
-    pub(crate) fn claim_refresh(&self, now: SystemTime, pause: Duration) -> bool {
-        let (now, pause) = (millis(now), millis_of(pause));
-        let next = self.next_try.load(Ordering::Relaxed);
-        // Further ahead than a pause can be: the clock stepped back since, so it binds nobody.
-        if next > now && next - now <= pause {
-            return false;
+    /// The token held, if it may be sent at `now` and is not due for refresh.
+    pub(crate) fn fresh(&self, now: SystemTime) -> Option<Arc<Held>> {
+        self.usable(now)
+            .filter(|held| held.freshness(now) == Freshness::Fresh)
+    }
+
+    /// The token held, if it has not ended at `now`, distrusted or not.
+    fn alive(&self, now: SystemTime) -> Option<Arc<Held>> {
+        self.held
+            .load_full()
+            .filter(|held| held.freshness(now) != Freshness::Dead)
+    }
+
+    /// What can be said at `now` without a fetch: a token, or a failure too recent to try again.
+    pub(crate) fn known(&self, now: SystemTime) -> Option<Result<Arc<Held>, TokenError>> {
+        if let Some(held) = self.usable(now) {
+            return Some(Ok(held));
         }
-        self.next_try
-            .compare_exchange(next, now + pause, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        let error = self.recent_failure(now)?;
+        // A distrusted token is better than none.
+        Some(self.alive(now).ok_or(error))
     }
 
     pub(crate) fn store(&self, held: Arc<Held>) {
@@ -107,28 +148,32 @@ impl Slot {
     /// Notes a failure. The old token, if one may still be sent, is trusted again: it is better
     /// than none.
     pub(crate) fn fail(&self, error: TokenError, now: SystemTime) -> Result<Arc<Held>, TokenError> {
+        let alive = self.alive(now);
         let mut failures = self.failures();
-        let in_a_row = failures
-            .as_ref()
-            .map_or(1, |failure| failure.in_a_row.saturating_add(1));
+        // The back-off grows only while callers go without. A long outage behind a good token must
+        // not make them wait once that has ended.
+        let in_a_row = match &*failures {
+            Some(failure) if alive.is_none() => failure.in_a_row.saturating_add(1),
+            _ => 1,
+        };
+        let asked_for = error.source_error().and_then(SourceError::retry_after);
+        let pause = Schedule::back_off(in_a_row).max(asked_for.unwrap_or_default());
         *failures = Some(Failure {
             error: error.clone(),
             in_a_row,
             at: now,
-            until: now + Schedule::back_off(in_a_row),
+            until: now + pause.min(LONGEST_BACK_OFF),
         });
         drop(failures);
-        if let Some(held) = self.held.load_full() {
-            held.distrusted.store(false, Ordering::Relaxed);
-            if held.plan.freshness(now) != Freshness::Dead {
-                return Ok(held);
-            }
-        }
-        Err(error)
+        let Some(held) = alive else {
+            return Err(error);
+        };
+        held.distrusted.store(false, Ordering::Relaxed);
+        Ok(held)
     }
 
     /// The last failure, while it is too soon to try again.
-    pub(crate) fn recent_failure(&self, now: SystemTime) -> Option<TokenError> {
+    fn recent_failure(&self, now: SystemTime) -> Option<TokenError> {
         let failures = self.failures();
         let failure = failures.as_ref()?;
         (failure.at <= now && now < failure.until).then(|| failure.error.clone())
@@ -136,15 +181,23 @@ impl Slot {
 
     /// Stops handing out `bearer`, unless it came within the last `pause`: an upstream that refuses
     /// everything must not turn each of its answers into a fetch.
-    pub(crate) fn distrust(&self, bearer: &HeaderValue, now: SystemTime, pause: Duration) {
+    ///
+    /// Returns whether asking again may give another token.
+    pub(crate) fn distrust(&self, bearer: &HeaderValue, now: SystemTime, pause: Duration) -> bool {
         let held = self.held.load();
-        let Some(held) = held.as_ref() else { return };
+        let Some(held) = held.as_ref() else {
+            return true;
+        };
+        if held.bearer != *bearer {
+            return true;
+        }
         let age = now
             .duration_since(held.plan.received_at)
             .unwrap_or(Duration::MAX);
-        if held.bearer == *bearer && age >= pause {
+        if age >= pause {
             held.distrusted.store(true, Ordering::Relaxed);
         }
+        age >= pause
     }
 
     /// Notes a use, for eviction. Written only when it changes, to keep the cache line shared.
@@ -169,15 +222,4 @@ struct Failure {
     in_a_row: u32,
     at: SystemTime,
     until: SystemTime,
-}
-
-fn millis(time: SystemTime) -> u64 {
-    millis_of(
-        time.duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default(),
-    )
-}
-
-fn millis_of(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2)
 }

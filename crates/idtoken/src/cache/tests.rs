@@ -556,6 +556,237 @@ fn two_runtimes_one_after_the_other_do_not_hang() {
     runtime().block_on(async { world.hello.bearer().await.unwrap() });
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_steps_back_during_an_outage_serves_no_token_past_its_end() {
+    let world = World::new();
+    world.hello.bearer().await.unwrap();
+    world.mood(Mood::Fails(SourceErrorKind::Transient));
+    world.clock.step_back(Duration::from_secs(1800));
+    for _ in 0..3589 {
+        world.pass(1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(world.hello.try_bearer().is_some());
+        settle().await;
+    }
+    world.pass(1);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(
+        world.hello.try_bearer().is_none(),
+        "the monotonic clock says that it has ended"
+    );
+}
+
+#[tokio::test]
+async fn the_back_off_does_not_grow_while_an_old_token_serves() {
+    let world = World::new();
+    world.hello.bearer().await.unwrap();
+    world.mood(Mood::Fails(SourceErrorKind::Transient));
+    world.pass(3400);
+    for _ in 0..189 {
+        world.hello.bearer().await.unwrap();
+        settle().await;
+        world.pass(1);
+    }
+    world.pass(1);
+    world.hello.bearer().await.unwrap_err();
+    world.mood(Mood::Gives(3600));
+    world.pass(2);
+    world.hello.bearer().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_distrusted_token_is_better_than_a_failure_remembered() {
+    let world = World::new();
+    world.hello.bearer().await.unwrap();
+    world.pass(3400);
+    world.mood(Mood::Fails(SourceErrorKind::Transient));
+    let old = world.hello.bearer().await.unwrap();
+    settle().await;
+    assert!(world.hello.distrust(&old));
+    assert_eq!(world.hello.bearer().await.unwrap(), old);
+    assert_eq!(world.fetches(), 2, "within the back-off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_fetches_at_once_than_set_and_the_rest_wait_their_turn() {
+    let world = World::with(|builder| builder.max_fetches(3));
+    world.hold();
+    let audiences: Vec<_> = (0..10).map(|n| audience(&format!("f{n}"))).collect();
+    let (cache, list) = (world.cache.clone(), audiences);
+    let warming = tokio::spawn(async move { cache.warm(&list).await });
+    settle().await;
+    assert_eq!(world.fetches(), 3);
+    world.release();
+    warming.await.unwrap().unwrap();
+    assert_eq!(world.fetches(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_that_queue_do_not_keep_others_from_their_refresh() {
+    let world = World::with(|builder| builder.max_fetches(1).max_audiences(10));
+    let old = world.hello.bearer().await.unwrap();
+    world.pass(3400);
+    world.hold();
+    let mut strangers: Vec<_> = (0..12)
+        .map(|n| tokio::spawn(world.cache.handle(&audience(&format!("s{n}"))).bearer()))
+        .collect();
+    settle().await;
+    assert_eq!(world.hello.bearer().await.unwrap(), old);
+    settle().await;
+    assert_eq!(world.fetches(), 3, "one stranger's and one refresh");
+    for refused in strangers.split_off(10) {
+        let error = refused.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), TokenErrorKind::TooManyAudiences);
+    }
+    world.release();
+    for stranger in strangers {
+        stranger.await.unwrap().unwrap();
+    }
+    assert_ne!(world.hello.bearer().await.unwrap(), old);
+}
+
+#[tokio::test(start_paused = true)]
+async fn warm_within_tries_again_while_patience_lasts_and_says_when_ready() {
+    let world = World::new();
+    world.mood(Mood::Fails(SourceErrorKind::Transient));
+    let (cache, clock) = (world.cache.clone(), world.clock.clone());
+    let hello = audience("hello");
+    let patience = Duration::from_secs(5);
+    let start = tokio::time::Instant::now();
+    let error = cache.warm_within([&hello], patience).await.unwrap_err();
+    assert_eq!(
+        error.kind(),
+        TokenErrorKind::Source(SourceErrorKind::Transient)
+    );
+    assert_eq!(start.elapsed(), patience);
+    assert!(!world.hello.is_ready());
+
+    let warming = tokio::spawn(async move { cache.warm_within([&hello], patience).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.mood(Mood::Gives(3600));
+    clock.advance(Duration::from_secs(2));
+    warming.await.unwrap().unwrap();
+    assert!(world.hello.is_ready());
+}
+
+#[tokio::test]
+async fn warm_within_does_not_wait_for_what_waiting_will_not_mend() {
+    let world = World::new();
+    world.mood(Mood::Fails(SourceErrorKind::Misconfigured));
+    let error = world
+        .cache
+        .warm_within([&audience("hello")], Duration::from_secs(3600))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.kind(),
+        TokenErrorKind::Source(SourceErrorKind::Misconfigured)
+    );
+}
+
+#[tokio::test]
+async fn jitter_spreads_the_refreshes_of_instances_that_started_together() {
+    let mut due_after = Vec::new();
+    for seed in 0..20 {
+        let world = World::with(|builder| {
+            builder
+                .jitter_seed(seed)
+                .refresh_jitter(Duration::from_secs(60))
+        });
+        world.hello.bearer().await.unwrap();
+        world.pass(3374);
+        let mut seconds = 0;
+        while world.fetches() == 1 {
+            world.pass(1);
+            seconds += 1;
+            world.hello.bearer().await.unwrap();
+            settle().await;
+        }
+        due_after.push(seconds);
+    }
+    assert!(
+        due_after.iter().all(|s| (1..=61).contains(s)),
+        "{due_after:?}"
+    );
+    due_after.sort_unstable();
+    due_after.dedup();
+    assert!(due_after.len() > 10, "{due_after:?}");
+}
+
+#[test]
+fn two_runtimes_at_once_share_one_cache_and_none_hangs() {
+    let world = World::with(|builder| builder.fetch_timeout(Duration::from_millis(50)));
+    world.mood(Mood::Hangs);
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+    };
+    // The first starts the flight and then nobody drives it.
+    let idle = runtime();
+    let stranded = world.hello.bearer();
+    idle.block_on(async {
+        tokio::select! { biased; _ = stranded => {}, () = settle() => {} }
+    });
+    world.mood(Mood::Gives(3600));
+    runtime().block_on(async {
+        let error = world.hello.bearer().await.unwrap_err();
+        assert_eq!(error.kind(), TokenErrorKind::Timeout);
+        world.hello.bearer().await.unwrap();
+    });
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn metrics_count_hits_misses_refreshes_failures_and_ages_without_audiences() {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    let world = metrics::with_local_recorder(&recorder, World::new);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(async {
+            world.hello.bearer().await.unwrap();
+            world.hello.bearer().await.unwrap();
+            world.pass(3400);
+            world.mood(Mood::Fails(SourceErrorKind::Refused));
+            world.hello.bearer().await.unwrap();
+            settle().await;
+        });
+    let mut seen: Vec<_> = snapshots
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .filter_map(|(key, _, _, value)| {
+            assert!(!format!("{key:?}").contains("run.app"), "{key:?}");
+            let label = key.key().labels().next().map_or("", |label| label.value());
+            let value = match value {
+                DebugValue::Counter(count) => count as f64,
+                DebugValue::Gauge(value) => value.into_inner(),
+                DebugValue::Histogram(values) => values.len() as f64,
+            };
+            (value > 0.0).then(|| format!("{} {label} {value}", key.key().name()))
+        })
+        .collect();
+    seen.sort();
+    assert_eq!(
+        seen,
+        [
+            "idtoken_audiences  1",
+            "idtoken_fetch_failures_total refused 1",
+            "idtoken_fetch_seconds  2",
+            "idtoken_hits_total  2",
+            "idtoken_misses_total  1",
+            "idtoken_refreshes_total  1",
+            "idtoken_token_age_seconds  2",
+        ]
+    );
+}
+
 #[tokio::test]
 async fn debug_output_shows_no_token() {
     let world = World::new();

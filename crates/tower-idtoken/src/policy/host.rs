@@ -40,6 +40,13 @@ impl HostPattern {
         })
     }
 
+    /// The host, or the domain above the hosts that are meant.
+    pub(super) fn domain(&self) -> &str {
+        match self {
+            Self::Below(domain) | Self::Exactly(domain) => domain,
+        }
+    }
+
     /// Whether `host`, in any case and with or without its trailing dot, is meant.
     pub(super) fn matches(&self, host: &str) -> bool {
         let host = without_trailing_dot(host);
@@ -130,6 +137,27 @@ impl Origin {
     }
 }
 
+/// The host of an audience that is a URL, found without allocating.
+pub(crate) fn host_of_audience(audience: &str) -> Option<&str> {
+    let rest = audience
+        .strip_prefix("https://")
+        .or_else(|| audience.strip_prefix("http://"))?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    if authority.contains('@') {
+        return None;
+    }
+    let host = match authority.rfind(']') {
+        Some(end) => authority.get(..=end)?,
+        None => authority.split(':').next()?,
+    };
+    Some(host).filter(|host| !host.is_empty())
+}
+
+/// Whether two hosts are one, in any case and with or without the trailing dot.
+pub(crate) fn same_host(a: &str, b: &str) -> bool {
+    without_trailing_dot(a).eq_ignore_ascii_case(without_trailing_dot(b))
+}
+
 pub(super) fn without_trailing_dot(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
@@ -191,6 +219,23 @@ mod tests {
             "[x]",
         ] {
             assert!(HostPattern::parse(pattern).is_err(), "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_an_audience_is_that_of_the_uri() {
+        for (audience, host) in [
+            ("https://a.run.app", Some("a.run.app")),
+            ("https://a.run.app:8443/x?y", Some("a.run.app")),
+            ("http://[::1]:80", Some("[::1]")),
+            ("https://a.run.app?@evil", Some("a.run.app")),
+            ("https://user@a.run.app", None),
+            ("https://a.run.app:80@evil.example", None),
+            ("https://", None),
+            ("reports", None),
+            ("ftp://a.run.app", None),
+        ] {
+            assert_eq!(host_of_audience(audience), host, "{audience}");
         }
     }
 

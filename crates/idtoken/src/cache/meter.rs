@@ -1,0 +1,127 @@
+//! What the cache counts, through the `metrics` facade when the feature of that name is on.
+//!
+//! Nothing is labelled by audience: strangers can make those up without end.
+
+pub(super) use self::imp::Meter;
+
+#[cfg(feature = "metrics")]
+mod imp {
+    use std::time::{Duration, SystemTime};
+
+    use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+    use crate::cache::engine::Purpose;
+    use crate::error::{SourceErrorKind, TokenErrorKind};
+
+    /// Instruments, looked up once so that a hit touches nothing but its own counters.
+    pub(crate) struct Meter {
+        hits: Counter,
+        misses: Counter,
+        refreshes: Counter,
+        failures: [Counter; KINDS.len()],
+        fetch_seconds: Histogram,
+        token_age_seconds: Histogram,
+        audiences: Gauge,
+    }
+
+    impl Meter {
+        pub(crate) fn new() -> Self {
+            Self {
+                hits: counter!("idtoken_hits_total"),
+                misses: counter!("idtoken_misses_total"),
+                refreshes: counter!("idtoken_refreshes_total"),
+                failures: KINDS
+                    .map(|kind| counter!("idtoken_fetch_failures_total", "kind" => kind)),
+                fetch_seconds: histogram!("idtoken_fetch_seconds"),
+                token_age_seconds: histogram!("idtoken_token_age_seconds"),
+                audiences: gauge!("idtoken_audiences"),
+            }
+        }
+
+        pub(crate) fn hit(&self, now: SystemTime, received_at: SystemTime) {
+            self.hits.increment(1);
+            let age = now.duration_since(received_at).unwrap_or_default();
+            self.token_age_seconds.record(age);
+        }
+
+        pub(crate) fn miss(&self) {
+            self.misses.increment(1);
+        }
+
+        pub(crate) fn fetched(
+            &self,
+            purpose: Purpose,
+            took: Duration,
+            failed: Option<TokenErrorKind>,
+        ) {
+            self.fetch_seconds.record(took);
+            if purpose == Purpose::Refresh {
+                self.refreshes.increment(1);
+            }
+            if let Some(kind) = failed
+                && let Some(counter) = self.failures.get(number(kind))
+            {
+                counter.increment(1);
+            }
+        }
+
+        pub(crate) fn audiences(&self, held: usize) {
+            // Exact up to 2^53 audiences.
+            self.audiences.set(held as f64);
+        }
+    }
+
+    fn number(kind: TokenErrorKind) -> usize {
+        match kind {
+            TokenErrorKind::Clock => 0,
+            TokenErrorKind::Interrupted => 1,
+            TokenErrorKind::NoRuntime => 2,
+            TokenErrorKind::Source(SourceErrorKind::InvalidAnswer) => 3,
+            TokenErrorKind::Source(SourceErrorKind::Misconfigured) => 4,
+            TokenErrorKind::Source(SourceErrorKind::Refused) => 5,
+            TokenErrorKind::Source(SourceErrorKind::Transient) => 6,
+            TokenErrorKind::Timeout => 7,
+            TokenErrorKind::TooManyAudiences => 8,
+            TokenErrorKind::WrongAudience => 9,
+        }
+    }
+
+    /// In the order of [`number`].
+    const KINDS: [&str; 10] = [
+        "clock",
+        "interrupted",
+        "no_runtime",
+        "invalid_answer",
+        "misconfigured",
+        "refused",
+        "transient",
+        "timeout",
+        "too_many_audiences",
+        "wrong_audience",
+    ];
+}
+
+#[cfg(not(feature = "metrics"))]
+mod imp {
+    use std::time::{Duration, SystemTime};
+
+    use crate::cache::engine::Purpose;
+    use crate::error::TokenErrorKind;
+
+    /// Counts nothing.
+    pub(crate) struct Meter;
+
+    impl Meter {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn hit(&self, _: SystemTime, _: SystemTime) {}
+
+        pub(crate) fn miss(&self) {}
+
+        pub(crate) fn fetched(&self, _: Purpose, _: Duration, _: Option<TokenErrorKind>) {}
+
+        pub(crate) fn audiences(&self, _: usize) {}
+    }
+}
