@@ -45,6 +45,7 @@ impl HttpResponse for reqwest::Response {
 }
 
 mod sealed {
+    #[allow(unnameable_types, reason = "that is what seals it")]
     pub trait Sealed {}
 
     impl<B> Sealed for http::Response<B> {}

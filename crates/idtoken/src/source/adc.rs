@@ -230,13 +230,13 @@ impl DefaultSourceBuilder {
             let file = CredentialsFile::read(&path).map_err(|error| {
                 error.with_advice("GOOGLE_APPLICATION_CREDENTIALS names it: correct or unset it")
             })?;
-            let found = self.from_file(&file, &environment, wire)?;
+            let found = self.source_of(&file, &environment, wire)?;
             let reason = format!("GOOGLE_APPLICATION_CREDENTIALS names {}", path.display());
             return Ok(DefaultSource { found, reason });
         }
         if let Some(path) = environment.well_known_path().filter(|path| path.exists()) {
             let file = CredentialsFile::read(&path)?;
-            let found = self.from_file(&file, &environment, wire)?;
+            let found = self.source_of(&file, &environment, wire)?;
             let reason = format!("gcloud left {}", path.display());
             return Ok(DefaultSource { found, reason });
         }
@@ -257,7 +257,7 @@ impl DefaultSourceBuilder {
         })
     }
 
-    fn from_file(
+    fn source_of(
         &self,
         file: &CredentialsFile,
         environment: &Environment,
@@ -294,7 +294,7 @@ impl DefaultSourceBuilder {
         ExternalAccount::builder()
             .allowed_hosts(self.allowed.clone())
             .environment(environment.clone())
-            .from_credentials(file, wire)
+            .read(file, wire)
     }
 
     /// A file that says whom to impersonate, with the base credential inside it.

@@ -150,7 +150,7 @@ impl ExternalAccountBuilder {
     /// [`SourceErrorKind::Misconfigured`], naming the file and the field at fault.
     #[cfg(feature = "reqwest")]
     pub fn from_file(self, path: impl AsRef<Path>) -> Result<ExternalAccount, SourceError> {
-        self.from_credentials(&CredentialsFile::read(path.as_ref())?, Wire::ready()?)
+        self.read(&CredentialsFile::read(path.as_ref())?, Wire::ready()?)
     }
 
     /// Reads the credentials file at `path`, to be used on a transport of your own.
@@ -163,10 +163,10 @@ impl ExternalAccountBuilder {
         path: impl AsRef<Path>,
         transport: impl Transport,
     ) -> Result<ExternalAccount, SourceError> {
-        self.from_credentials(&CredentialsFile::read(path.as_ref())?, Wire::new(transport))
+        self.read(&CredentialsFile::read(path.as_ref())?, Wire::new(transport))
     }
 
-    pub(crate) fn from_credentials(
+    pub(crate) fn read(
         self,
         file: &CredentialsFile,
         wire: Wire,

@@ -16,6 +16,7 @@ use crate::clock::unix_seconds;
 use crate::error::SourceError;
 
 /// What a self-signed JWT is for.
+#[derive(Clone, Copy)]
 pub(super) enum Purpose<'a> {
     /// To call IAM Credentials.
     CallIam,

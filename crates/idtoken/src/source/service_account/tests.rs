@@ -67,12 +67,15 @@ fn the_assertion_has_googles_claims_no_scope_and_a_good_signature() {
     let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
     let source = source(&key_json()).unwrap().with_clock(clock);
     let request = source
-        .request(&Audience::new("https://a.run.app/?x=1&y").unwrap())
+        .request(
+            &source.key.current(),
+            &Audience::new("https://a.run.app/?x=1&y").unwrap(),
+        )
         .unwrap();
     assert_eq!(request.method(), http::Method::POST);
     assert_eq!(request.uri(), "https://oauth2.googleapis.com/token");
     assert_eq!(
-        request.headers()[CONTENT_TYPE],
+        request.headers()[http::header::CONTENT_TYPE],
         "application/x-www-form-urlencoded"
     );
 
