@@ -7,6 +7,7 @@ pub mod danger;
 pub mod error;
 pub mod inbound;
 pub mod loopback;
+pub mod preset;
 pub mod source;
 pub mod transport;
 pub mod verify;

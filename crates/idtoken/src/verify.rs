@@ -48,7 +48,7 @@ use self::keeper::{FetchOutcome, Keeper, Lookup, Patience};
 use self::seen::{Entry, Seen, TokenHash};
 use crate::clock::Clock;
 use crate::flight::Waiter;
-use crate::inbound::{Rejection, TokenHeader};
+use crate::inbound::{Rejection, TokenHeader, Verification, Waiting};
 
 mod builder;
 mod claims;
@@ -101,10 +101,14 @@ impl Verifier {
     ///
     /// [`VerifyError`], whose [`status`](VerifyError::status) is the HTTP status to answer with.
     pub async fn verify(&self, jwt: &str) -> Result<Claims, VerifyError> {
-        let waiter = match self.inner.attempt(jwt, Patience::Fresh) {
-            Attempt::Done(verdict) => return verdict,
-            Attempt::Wait(waiter) => waiter,
-        };
+        match self.inner.attempt(jwt, Patience::Fresh) {
+            Attempt::Done(verdict) => verdict,
+            Attempt::Wait(waiter) => self.finish(jwt, waiter).await,
+        }
+    }
+
+    /// The rest of a verification that has to wait for keys.
+    async fn finish(&self, jwt: &str, waiter: Waiter<FetchOutcome>) -> Result<Claims, VerifyError> {
         match waiter.wait().await {
             Ok(Ok(())) => {}
             Ok(Err(unavailable)) => return Err(unavailable.into()),
@@ -113,6 +117,25 @@ impl Verifier {
         match self.inner.attempt(jwt, Patience::Spent) {
             Attempt::Done(verdict) => verdict,
             Attempt::Wait(_) => Err(keeper::KeysUnavailable::interrupted().into()),
+        }
+    }
+
+    /// As [`verify_headers`](Self::verify_headers), for middleware: done at once unless keys have
+    /// to be fetched, and only then a future, which borrows nothing.
+    pub fn start(&self, headers: &HeaderMap) -> Verification {
+        let token = match self.inner.token_header.find(headers) {
+            Ok(Some(token)) => token,
+            Ok(None) => return Verification::Done(Err(Rejection::missing())),
+            Err(fault) => return Verification::Done(Err(fault.into())),
+        };
+        match self.inner.attempt(token, Patience::Fresh) {
+            Attempt::Done(verdict) => Verification::Done(verdict.map_err(Into::into)),
+            Attempt::Wait(waiter) => {
+                let (verifier, token) = (self.clone(), token.to_owned());
+                Verification::Waiting(Waiting::new(async move {
+                    Ok(verifier.finish(&token, waiter).await?)
+                }))
+            }
         }
     }
 
@@ -150,6 +173,12 @@ impl Verifier {
             version: current.version + 1,
         });
         Ok(())
+    }
+}
+
+impl AsRef<Self> for Verifier {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 

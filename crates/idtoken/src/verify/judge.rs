@@ -108,7 +108,7 @@ impl Case<'_> {
     }
 
     /// The checks of the claims, in order, with the names that an explanation gives them.
-    pub(crate) const CLAIM_CHECKS: [(&'static str, fn(&Self) -> Result<(), Kind>); 8] = [
+    pub(crate) const CLAIM_CHECKS: [(&'static str, ClaimCheck<Self>); 8] = [
         ("iss", Self::check_issuer),
         ("aud", Self::check_audience),
         ("exp", Self::check_expiry),
@@ -189,6 +189,8 @@ impl Case<'_> {
         }
     }
 }
+
+type ClaimCheck<C> = fn(&C) -> Result<(), Kind>;
 
 /// Whether claims that were accepted before are still right by the clock.
 pub(crate) fn is_current(claims: &Claims, leeway: Duration, now: SystemTime) -> bool {
