@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::answer::{self, Answer, METADATA_FLAVOR};
+use crate::answer::{self, Answer, ApiError, METADATA_FLAVOR};
 use crate::endpoint::Endpoint;
 
 /// One thing that goes wrong.
@@ -238,7 +238,11 @@ fn ok(endpoint: Endpoint, body: impl Into<Bytes>) -> Answer {
 fn refusal(endpoint: Endpoint, code: u16) -> Answer {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match endpoint {
-        Endpoint::Token => {
+        _ if endpoint.is_api() => {
+            let (name, message) = api_status(code);
+            ApiError::new(status, name, message).into_answer()
+        }
+        Endpoint::Sts | Endpoint::Token => {
             let error = match code {
                 500 => "internal_failure",
                 501..=599 => "temporarily_unavailable",
@@ -249,6 +253,28 @@ fn refusal(endpoint: Endpoint, code: u16) -> Answer {
             answer::json(status, &json!({ "error": error }))
         }
         _ => answer::html(status, status.canonical_reason().unwrap_or("Error")),
+    }
+}
+
+fn api_status(code: u16) -> (&'static str, &'static str) {
+    match code {
+        400 => ("INVALID_ARGUMENT", "Request contains an invalid argument."),
+        401 => (
+            "UNAUTHENTICATED",
+            "Request had invalid authentication credentials.",
+        ),
+        403 => ("PERMISSION_DENIED", "The caller does not have permission"),
+        404 => ("NOT_FOUND", "Requested entity was not found."),
+        429 => (
+            "RESOURCE_EXHAUSTED",
+            "Resource has been exhausted (e.g. check quota).",
+        ),
+        503 => ("UNAVAILABLE", "The service is currently unavailable."),
+        504 => (
+            "DEADLINE_EXCEEDED",
+            "Deadline expired before operation could complete.",
+        ),
+        _ => ("INTERNAL", "Internal error encountered."),
     }
 }
 
