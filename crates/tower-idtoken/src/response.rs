@@ -45,7 +45,7 @@ impl HttpResponse for reqwest::Response {
 }
 
 mod sealed {
-    #[allow(unnameable_types, reason = "that is what seals it")]
+    #[allow(unnameable_types, reason = "sealed")]
     pub trait Sealed {}
 
     impl<B> Sealed for http::Response<B> {}

@@ -1,0 +1,180 @@
+//! The source of tokens, with its faults.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fastrand::Rng;
+use idtoken::{Audience, IdToken, SourceError, SourceErrorKind, TokenSource};
+use tokio::time::{Instant, sleep};
+
+use crate::Plan;
+use crate::clock::SimClock;
+
+pub(crate) struct Google {
+    clock: SimClock,
+    rng: Mutex<Rng>,
+    faults: u64,
+    repeats: bool,
+    may_overlap: bool,
+    most_at_once: usize,
+    healed: AtomicBool,
+    started: Instant,
+    books: Mutex<HashMap<Audience, Book>>,
+}
+
+/// What is known of one audience.
+#[derive(Default)]
+struct Book {
+    under_way: usize,
+    fetches: u64,
+    last: Option<(String, u64)>,
+}
+
+impl Google {
+    pub(crate) fn new(plan: &Plan, clock: SimClock, rng: Rng) -> Self {
+        Self {
+            clock,
+            rng: Mutex::new(rng),
+            faults: plan.faults,
+            repeats: plan.repeats,
+            may_overlap: plan.evicts(),
+            // First fetches and refreshes have as many turns each.
+            most_at_once: 2 * plan.max_fetches,
+            healed: AtomicBool::new(false),
+            started: Instant::now(),
+            books: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn heal(&self) {
+        self.healed.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody was asked more often than the shortest back-off allows.
+    pub(crate) fn check(&self, plan: &Plan) {
+        if plan.evicts() || plan.refusals > 0 {
+            return;
+        }
+        let most = 5 + self.started.elapsed().as_secs();
+        for (audience, book) in &*self.books.lock().unwrap() {
+            assert!(book.fetches <= most, "{} for {audience}", book.fetches);
+        }
+    }
+
+    fn board(self: &Arc<Self>, audience: &Audience) -> UnderWay {
+        let mut books = self.books.lock().unwrap();
+        let book = books.entry(audience.clone()).or_default();
+        book.under_way += 1;
+        book.fetches += 1;
+        assert!(
+            book.under_way == 1 || self.may_overlap,
+            "two flights for {audience}"
+        );
+        let at_once: usize = books.values().map(|book| book.under_way).sum();
+        assert!(at_once <= self.most_at_once, "{at_once} fetches at once");
+        UnderWay {
+            google: Arc::clone(self),
+            audience: audience.clone(),
+        }
+    }
+
+    /// A token as of now, or the one of before while that has enough time left.
+    fn token(&self, audience: &Audience, draw: u64) -> Result<IdToken, SourceError> {
+        let now = self.clock.true_seconds();
+        let mut books = self.books.lock().unwrap();
+        let book = books.entry(audience.clone()).or_default();
+        if let Some((jwt, exp)) = &book.last
+            && self.repeats
+            && *exp > now + 240 + draw % 60
+        {
+            return Ok(IdToken::new(jwt)?);
+        }
+        let jwt = mint(audience.as_str(), now, now + 3600, draw);
+        book.last = Some((jwt.clone(), now + 3600));
+        Ok(IdToken::new(&jwt)?)
+    }
+}
+
+/// The cache's end of it.
+pub(crate) struct Source(pub(crate) Arc<Google>);
+
+impl TokenSource for Source {
+    async fn fetch(&self, audience: &Audience) -> Result<IdToken, SourceError> {
+        self.0.answer(audience).await
+    }
+}
+
+impl Google {
+    async fn answer(self: &Arc<Self>, audience: &Audience) -> Result<IdToken, SourceError> {
+        let _under_way = self.board(audience);
+        let (fault, latency_ms, draw) = {
+            let mut rng = self.rng.lock().unwrap();
+            let latency_ms = match rng.u32(0..4) {
+                0 => 0,
+                1 => rng.u64(0..100),
+                _ => rng.u64(0..4000),
+            };
+            let fault = (rng.u64(0..1000) < self.faults).then(|| rng.u32(0..9));
+            (fault, latency_ms, rng.u64(..))
+        };
+        let fault = fault.filter(|_| !self.healed.load(Ordering::Relaxed));
+        if latency_ms > 0 {
+            sleep(Duration::from_millis(latency_ms)).await;
+        }
+        let now = self.clock.true_seconds();
+        let failure = |kind| Err(SourceError::new(kind, "simulation", "as drawn"));
+        match fault {
+            None => self.token(audience, draw),
+            Some(0) => failure(SourceErrorKind::InvalidAnswer),
+            Some(1) => failure(SourceErrorKind::Misconfigured),
+            Some(2) => failure(SourceErrorKind::Refused),
+            Some(3) => failure(SourceErrorKind::Transient),
+            Some(4) => std::future::pending().await,
+            Some(5) => panic!("{PANIC}"),
+            Some(6) => Ok(IdToken::new(&mint("https://other", now, now + 3600, draw))?),
+            Some(7) => Ok(IdToken::new(&mint(
+                audience.as_str(),
+                now - 7200,
+                now - 3600,
+                draw,
+            ))?),
+            Some(_) => Ok(IdToken::new(&mint(
+                audience.as_str(),
+                now,
+                now + draw % 300,
+                draw,
+            ))?),
+        }
+    }
+}
+
+struct UnderWay {
+    google: Arc<Google>,
+    audience: Audience,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut books = self.google.books.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(book) = books.get_mut(&self.audience) {
+            book.under_way -= 1;
+        }
+    }
+}
+
+fn mint(audience: &str, iat: u64, exp: u64, nonce: u64) -> String {
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let claims = format!(r#"{{"aud":"{audience}","iat":{iat},"exp":{exp},"n":{nonce}}}"#);
+    format!(
+        "{}.{}.{}",
+        part(r#"{"alg":"RS256"}"#),
+        part(&claims),
+        part("signature")
+    )
+}
+
+pub(crate) const PANIC: &str = "a panic as drawn";
