@@ -8,9 +8,9 @@
 //! knows, and *services* that call it. They speak HTTP over real sockets, and the tokens are signed
 //! with real keys. The program succeeds only if every answer was as expected.
 //!
-//! With `IDTOKEN_AUDIENCE` set to the URL of a real Cloud Run function, it calls that one instead:
-//! with the key file that `GOOGLE_APPLICATION_CREDENTIALS` names, or else as the service account
-//! that the metadata server speaks for. `RUST_LOG=debug` shows what happens underneath.
+//! With `IDTOKEN_AUDIENCE` set to the URL of a real Cloud Run function, it calls that one instead,
+//! as whoever `GOOGLE_APPLICATION_CREDENTIALS`, gcloud or the metadata server says that it is.
+//! `RUST_LOG=debug` shows what happens underneath.
 
 use std::error::Error;
 use std::io;
@@ -43,9 +43,10 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_default_env())
         .init();
-    let outcome = match variable("IDTOKEN_AUDIENCE") {
-        Some(function) => call_the_real_thing(function).await,
-        None => play_it_through().await,
+    #[allow(clippy::disallowed_methods, reason = "says what to run")]
+    let outcome = match std::env::var("IDTOKEN_AUDIENCE") {
+        Ok(function) => call_the_real_thing(function).await,
+        Err(_) => play_it_through().await,
     };
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;
@@ -174,13 +175,9 @@ async fn expect(service: &Uri, status: StatusCode, text: &str) -> Result<(), Box
 
 /// Calls a function on Cloud Run, whose audience is its URL.
 async fn call_the_real_thing(function: String) -> Result<(), BoxError> {
-    let tokens = match variable("GOOGLE_APPLICATION_CREDENTIALS") {
-        Some(path) => TokenCache::new(ServiceAccountKey::from_file(path)?),
-        None => TokenCache::new(match variable("GCE_METADATA_HOST") {
-            Some(host) => MetadataServer::builder().host(host).build()?,
-            None => MetadataServer::new()?,
-        }),
-    };
+    let identity = idtoken::source::default().await?;
+    println!("Calling {function}: {}", identity.describe());
+    let tokens = TokenCache::new(identity);
     let token = tokens.handle(&Audience::new(&function)?);
     let client = ServiceBuilder::new()
         .timeout(Duration::from_secs(30))
@@ -201,14 +198,6 @@ async fn listen() -> io::Result<(TcpListener, String)> {
 
 fn serve(listener: TcpListener, app: Router) {
     tokio::spawn(async move { axum::serve(listener, app).await });
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a program may read its environment"
-)]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 /// Who may call. A service account is the identity that Google gives to a service.
