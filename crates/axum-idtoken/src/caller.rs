@@ -1,9 +1,11 @@
 //! The extractor.
 
+use std::marker::PhantomData;
 use std::ops::Deref;
 
 use axum_core::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
+use idtoken::inbound::Rejection;
 use idtoken::verify::ClaimError;
 use idtoken::{Claims, Verifier};
 use serde::de::DeserializeOwned;
@@ -26,13 +28,58 @@ use crate::rejection::CallerRejection;
 ///     format!("{} of tenant {}", caller.sub(), caller.extra().tenant_id)
 /// }
 /// ```
+///
+/// # Several verifiers in one app
+///
+/// Give each a type of its own, and name it as the second parameter:
+///
+/// ```
+/// use axum::{Router, extract::FromRef, routing::get};
+/// use axum_idtoken::{Caller, NoExtra};
+/// use idtoken::Verifier;
+///
+/// #[derive(Clone)]
+/// struct Admins(Verifier);
+///
+/// impl AsRef<Verifier> for Admins {
+///     fn as_ref(&self) -> &Verifier {
+///         &self.0
+///     }
+/// }
+///
+/// #[derive(Clone)]
+/// struct App {
+///     callers: Verifier,
+///     admins: Admins,
+/// }
+///
+/// impl FromRef<App> for Verifier {
+///     fn from_ref(app: &App) -> Self {
+///         app.callers.clone()
+///     }
+/// }
+///
+/// impl FromRef<App> for Admins {
+///     fn from_ref(app: &App) -> Self {
+///         app.admins.clone()
+///     }
+/// }
+///
+/// async fn hello(caller: Caller) {}
+/// async fn reset(admin: Caller<NoExtra, Admins>) {}
+///
+/// fn app(state: App) -> Router {
+///     Router::new().route("/", get(hello)).route("/reset", get(reset)).with_state(state)
+/// }
+/// ```
 #[derive(Clone, Debug)]
-pub struct Caller<T = NoExtra> {
+pub struct Caller<T = NoExtra, V = Verifier> {
     claims: Claims,
     extra: T,
+    verifier: PhantomData<fn() -> V>,
 }
 
-impl<T> Caller<T> {
+impl<T, V> Caller<T, V> {
     /// The claims of the token.
     #[must_use]
     pub fn claims(&self) -> &Claims {
@@ -52,16 +99,28 @@ impl<T> Caller<T> {
     }
 }
 
-impl<T: FromClaims> Caller<T> {
-    fn new(claims: Claims) -> Result<Self, CallerRejection> {
+impl<T: FromClaims, V> Caller<T, V> {
+    async fn extract<S>(parts: &Parts, state: &S) -> Result<Self, CallerRejection>
+    where
+        V: VerifierOf<S>,
+    {
+        let verifier = V::verifier_of(state);
+        let claims = verifier
+            .verify_headers(&parts.headers)
+            .await
+            .map_err(CallerRejection::token)?;
         match T::from_claims(&claims) {
-            Ok(extra) => Ok(Self { claims, extra }),
+            Ok(extra) => Ok(Self {
+                claims,
+                extra,
+                verifier: PhantomData,
+            }),
             Err(error) => Err(CallerRejection::claims(error)),
         }
     }
 }
 
-impl<T> Deref for Caller<T> {
+impl<T, V> Deref for Caller<T, V> {
     type Target = Claims;
 
     fn deref(&self) -> &Claims {
@@ -69,28 +128,24 @@ impl<T> Deref for Caller<T> {
     }
 }
 
-impl<S, T> FromRequestParts<S> for Caller<T>
+impl<S, T, V> FromRequestParts<S> for Caller<T, V>
 where
     S: Send + Sync,
     T: FromClaims,
-    Verifier: FromRef<S>,
+    V: VerifierOf<S>,
 {
     type Rejection = CallerRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let verifier = Verifier::from_ref(state);
-        match verifier.verify_headers(&parts.headers).await {
-            Ok(claims) => Self::new(claims),
-            Err(rejection) => Err(CallerRejection::token(rejection)),
-        }
+        Self::extract(parts, state).await
     }
 }
 
-impl<S, T> OptionalFromRequestParts<S> for Caller<T>
+impl<S, T, V> OptionalFromRequestParts<S> for Caller<T, V>
 where
     S: Send + Sync,
     T: FromClaims,
-    Verifier: FromRef<S>,
+    V: VerifierOf<S>,
 {
     type Rejection = CallerRejection;
 
@@ -98,16 +153,45 @@ where
         parts: &mut Parts,
         state: &S,
     ) -> Result<Option<Self>, Self::Rejection> {
-        let verifier = Verifier::from_ref(state);
-        match verifier.verify_headers(&parts.headers).await {
-            Ok(claims) => Self::new(claims).map(Some),
-            Err(rejection) if rejection.is_missing() => Ok(None),
-            Err(rejection) => Err(CallerRejection::token(rejection)),
+        match Self::extract(parts, state).await {
+            Ok(caller) => Ok(Some(caller)),
+            Err(rejection) if rejection.rejection().is_some_and(Rejection::is_missing) => Ok(None),
+            Err(rejection) => Err(rejection),
         }
     }
 }
 
-/// A type that [`Caller`] can read the claims into: any that implements `serde::Deserialize`.
+/// A verifier that lies in a router's state `S`.
+///
+/// Implemented for whatever can be taken out of the state with [`FromRef`] and is a [`Verifier`] by
+/// [`AsRef`]; not to be implemented by hand.
+#[diagnostic::on_unimplemented(
+    message = "the state `{S}` holds no `{Self}` to verify callers with",
+    label = "`Caller` needs a verifier in the router's state",
+    note = "use the verifier itself as state: `Router::with_state(verifier)`",
+    note = "or implement `FromRef<{S}>` for `{Self}`, or derive `FromRef` for the state",
+    note = "a type of your own in `Caller<_, YourType>` must implement `AsRef<Verifier>` as well"
+)]
+pub trait VerifierOf<S>: Send + Sync {
+    /// Takes the verifier out of `state`.
+    fn verifier_of(state: &S) -> Verifier;
+}
+
+impl<S, V> VerifierOf<S> for V
+where
+    V: FromRef<S> + AsRef<Verifier> + Send + Sync,
+{
+    fn verifier_of(state: &S) -> Verifier {
+        V::from_ref(state).as_ref().clone()
+    }
+}
+
+/// A type that [`Caller`] can read the claims into: any that implements `serde::Deserialize`
+/// without borrowing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read from a token's claims",
+    note = "derive `serde::Deserialize` for it; it must own what it holds"
+)]
 pub trait FromClaims: Sized {
     /// Reads `claims`.
     ///

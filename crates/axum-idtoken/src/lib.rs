@@ -22,12 +22,21 @@
 //! Take `Option<Caller>` where a token is not demanded: a request without one gives `None`, and one
 //! with a bad token is still turned away.
 //!
-//! Rejections are those of [`idtoken::inbound::Rejection`]: 400, 401, 403 or 503, with
+//! # Whole routers
+//!
+//! To close a router as a whole put `tower_idtoken::RequireIdTokenLayer` around it with
+//! `Router::route_layer`; its handlers can then take `Extension<idtoken::Claims>`. A `Caller` in
+//! such a handler verifies once more by the verifier in the state, so that it always says what that
+//! one says; the second time costs a hash.
+//!
+//! # Rejections
+//!
+//! They are those of [`idtoken::inbound::Rejection`]: 400, 401, 403 or 503, with
 //! `WWW-Authenticate` as RFC 6750 has it and a body that names no detail. The detail goes to
 //! `tracing` at debug level, without the token.
 
 mod caller;
 mod rejection;
 
-pub use self::caller::{Caller, FromClaims, NoExtra};
+pub use self::caller::{Caller, FromClaims, NoExtra, VerifierOf};
 pub use self::rejection::CallerRejection;

@@ -6,48 +6,61 @@ use std::fmt;
 use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use idtoken::inbound::Rejection;
-use idtoken::verify::{ClaimError, VerifyErrorKind};
+use idtoken::verify::{ClaimError, VerifyError, VerifyErrorKind};
 
 /// Why a handler's [`Caller`](crate::Caller) could not be had.
 #[derive(Clone, Debug)]
 pub struct CallerRejection {
-    rejection: Rejection,
-    claims: Option<ClaimError>,
+    reason: Reason,
+}
+
+#[derive(Clone, Debug)]
+enum Reason {
+    /// The token is good but lacks what the handler wants of it: authentic, not entitled.
+    Claims(ClaimError),
+    Token(Rejection),
 }
 
 impl CallerRejection {
     pub(crate) fn token(rejection: Rejection) -> Self {
         Self {
-            rejection,
-            claims: None,
+            reason: Reason::Token(rejection),
         }
     }
 
-    /// The token is good, but lacks what the handler wants of it: authentic, not entitled.
     pub(crate) fn claims(error: ClaimError) -> Self {
-        let not_allowed = idtoken::VerifyError::from(VerifyErrorKind::NotAllowed);
         Self {
-            rejection: not_allowed.into(),
-            claims: Some(error),
+            reason: Reason::Claims(error),
         }
     }
 
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.rejection.status()
+        self.answer().status()
     }
 
     /// The text of the response; it names no detail.
     #[must_use]
     pub fn body_text(&self) -> String {
-        self.rejection.body().to_owned()
+        self.answer().body().to_owned()
     }
 
-    /// Why the request was turned away. Not for the caller's eyes.
+    /// What was wrong with the request's token. `None` when nothing was, but its claims are not as
+    /// the handler wants them.
     #[must_use]
-    pub fn rejection(&self) -> &Rejection {
-        &self.rejection
+    pub fn rejection(&self) -> Option<&Rejection> {
+        match &self.reason {
+            Reason::Claims(_) => None,
+            Reason::Token(rejection) => Some(rejection),
+        }
+    }
+
+    fn answer(&self) -> Rejection {
+        match &self.reason {
+            Reason::Claims(_) => VerifyError::from(VerifyErrorKind::NotAllowed).into(),
+            Reason::Token(rejection) => rejection.clone(),
+        }
     }
 }
 
@@ -58,26 +71,29 @@ impl IntoResponse for CallerRejection {
             reason = %Causes(&self),
             "turned a caller away"
         );
-        let mut response = (self.status(), self.rejection.body()).into_response();
-        self.rejection.write_headers(response.headers_mut());
+        let answer = self.answer();
+        let mut response = (answer.status(), answer.body()).into_response();
+        answer.write_headers(response.headers_mut());
         response
     }
 }
 
 impl fmt::Display for CallerRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.claims {
-            Some(_) => f.write_str("the token's claims are not as the handler wants them"),
-            None => self.rejection.fmt(f),
+        match &self.reason {
+            Reason::Claims(_) => {
+                f.write_str("the token's claims are not as the handler wants them")
+            }
+            Reason::Token(rejection) => rejection.fmt(f),
         }
     }
 }
 
 impl Error for CallerRejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.claims {
-            Some(error) => Some(error),
-            None => self.rejection.source(),
+        match &self.reason {
+            Reason::Claims(error) => Some(error),
+            Reason::Token(rejection) => rejection.source(),
         }
     }
 }

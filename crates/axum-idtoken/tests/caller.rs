@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use axum::Router;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::routing::get;
-use axum_idtoken::{Caller, CallerRejection};
+use axum_idtoken::{Caller, CallerRejection, NoExtra};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Request, Response, StatusCode};
@@ -95,7 +95,7 @@ fn app(verifier: Verifier) -> Router {
         .route(
             "/optional",
             get(|caller: Option<Caller>| async move {
-                caller.map_or("nobody".to_owned(), |caller| caller.sub().to_owned())
+                caller.map_or_else(|| "nobody".to_owned(), |caller| caller.sub().to_owned())
             }),
         )
         .route(
@@ -330,6 +330,75 @@ async fn several_verifiers_live_in_one_app_by_the_state_of_their_routers() {
         let answer = ask(app.clone(), path, &[("authorization", token)]).await;
         assert_eq!(answer.status.as_u16(), status, "{path}");
     }
+}
+
+#[tokio::test]
+async fn several_verifiers_live_in_one_app_by_their_types() {
+    #[derive(Clone)]
+    struct Admins(Verifier);
+    impl AsRef<Verifier> for Admins {
+        fn as_ref(&self) -> &Verifier {
+            &self.0
+        }
+    }
+    #[derive(Clone, FromRef)]
+    struct State {
+        callers: Verifier,
+        admins: Admins,
+    }
+    let sender = Sender::new();
+    let admins = sender.verifier();
+    admins
+        .set_policy(idtoken::Policy::new([Principal::subject("1")]))
+        .unwrap();
+    let app = Router::new()
+        .route(
+            "/",
+            get(|caller: Caller| async move { caller.sub().to_owned() }),
+        )
+        .route(
+            "/admin",
+            get(|admin: Caller<NoExtra, Admins>| async move { admin.sub().to_owned() }),
+        )
+        .with_state(State {
+            callers: sender.verifier(),
+            admins: Admins(admins),
+        });
+    let caller = bearer(&sender.token(&json!({})));
+    let boss = bearer(&sender.token(&json!({"sub": "1", "email": "x@y"})));
+    for (path, token, status) in [
+        ("/", &caller, 200),
+        ("/", &boss, 403),
+        ("/admin", &caller, 403),
+        ("/admin", &boss, 200),
+    ] {
+        let answer = ask(app.clone(), path, &[("authorization", token)]).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_whole_router_is_closed_by_the_tower_layer() {
+    let sender = Sender::new();
+    let app = Router::new()
+        .route(
+            "/",
+            get(
+                |axum::Extension(claims): axum::Extension<idtoken::Claims>| async move {
+                    claims.sub().to_owned()
+                },
+            ),
+        )
+        .route("/healthz", get(|| async { "well" }))
+        .layer(tower_idtoken::RequireIdTokenLayer::new(sender.verifier()).bypass_path("/healthz"));
+    let good = bearer(&sender.token(&json!({})));
+    let answer = ask(app.clone(), "/", &[("authorization", &good)]).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.as_str()),
+        (200, "1029")
+    );
+    assert_eq!(ask(app.clone(), "/", &[]).await.status.as_u16(), 401);
+    assert_eq!(ask(app, "/healthz", &[]).await.body, "well");
 }
 
 #[tokio::test]

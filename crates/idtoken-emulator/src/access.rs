@@ -25,6 +25,11 @@ pub(crate) struct AccessToken {
 }
 
 impl AccessToken {
+    /// The text that its bearer shows.
+    pub(crate) fn secret(&self) -> &str {
+        &self.secret
+    }
+
     /// The answer of an endpoint that issues access tokens.
     pub(crate) fn answer(&self, now: u64) -> Value {
         json!({
@@ -49,6 +54,13 @@ impl AccessTokens {
             expires_at,
         });
         self.kept.back().expect("one was just put there")
+    }
+
+    /// What this text stands for, as long as it is valid.
+    pub(crate) fn of(&self, secret: &str, now: u64) -> Option<&AccessToken> {
+        self.kept
+            .iter()
+            .find(|token| token.secret == secret && token.expires_at > now)
     }
 
     /// A token for the same bearer and scopes that lives on beyond `until`.

@@ -34,6 +34,7 @@ pub(crate) struct OAuthError {
     status: StatusCode,
     error: &'static str,
     description: Cow<'static, str>,
+    subtype: Option<&'static str>,
 }
 
 impl OAuthError {
@@ -41,29 +42,78 @@ impl OAuthError {
         error: &'static str,
         description: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            error,
-            description: description.into(),
-        }
+        Self::new(StatusCode::BAD_REQUEST, error, description.into())
     }
 
     pub(crate) fn unauthorized(
         error: &'static str,
         description: impl Into<Cow<'static, str>>,
     ) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, error, description.into())
+    }
+
+    /// With Google's own addition, which says more than the error's name may.
+    pub(crate) fn with_subtype(mut self, subtype: &'static str) -> Self {
+        self.subtype = Some(subtype);
+        self
+    }
+
+    fn new(status: StatusCode, error: &'static str, description: Cow<'static, str>) -> Self {
         Self {
-            status: StatusCode::UNAUTHORIZED,
+            status,
             error,
-            description: description.into(),
+            description,
+            subtype: None,
         }
     }
 
     pub(crate) fn into_answer(self) -> Answer {
-        json(
-            self.status,
-            &json!({ "error": self.error, "error_description": self.description }),
-        )
+        let mut body = json!({ "error": self.error, "error_description": self.description });
+        if let Some(subtype) = self.subtype {
+            body["error_subtype"] = subtype.into();
+        }
+        json(self.status, &body)
+    }
+}
+
+/// An error as Google's APIs word it.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    code: StatusCode,
+    status: &'static str,
+    message: Cow<'static, str>,
+    details: Vec<Value>,
+}
+
+impl ApiError {
+    pub(crate) fn new(
+        code: StatusCode,
+        status: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            code,
+            status,
+            message: message.into(),
+            details: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with_detail(mut self, detail: Value) -> Self {
+        self.details.push(detail);
+        self
+    }
+
+    pub(crate) fn into_answer(self) -> Answer {
+        let mut error = json!({
+            "code": self.code.as_u16(),
+            "message": self.message,
+            "status": self.status,
+        });
+        if !self.details.is_empty() {
+            error["details"] = self.details.into();
+        }
+        json(self.code, &json!({ "error": error }))
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::emulator::Emulator;
 use crate::keys::KeyRing;
 use crate::server::{self, Shared};
+use crate::tls::Authority;
 use crate::world::{World, unix_seconds};
 
 /// Starts an [`Emulator`] otherwise than by default.
@@ -56,9 +57,11 @@ impl Builder {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let host = listener.local_addr()?.to_string();
         let keys = spawn_blocking(move || KeyRing::new(now)).await?;
-        let shared = Arc::new(Shared::new(self.clock, World::new(host, keys)));
+        let authority = Arc::new(Authority::new().map_err(io::Error::other)?);
+        let tls = authority.server_config().map_err(io::Error::other)?;
+        let shared = Arc::new(Shared::new(self.clock, tls, World::new(host, keys)));
         let server = tokio::spawn(server::serve(listener, Arc::clone(&shared))).abort_handle();
-        Ok(Emulator::new(shared, server))
+        Ok(Emulator::new(shared, &authority, server))
     }
 }
 

@@ -1,24 +1,26 @@
 //! The emulator itself: starting it, and everything a test may tell it or ask it.
 
+mod addresses;
+pub(crate) mod credentials;
+mod requests;
+
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use idtoken::clock::Clock;
-use serde_json::json;
 use tokio::task::AbortHandle;
 
+use crate::access::{CLOUD_PLATFORM, LIFETIME_S};
 use crate::account::Account;
 use crate::builder::Builder;
-use crate::endpoint::Endpoint;
-use crate::fault::Fault;
+use crate::iam::Role;
 use crate::keys::signing::RsaKey;
 use crate::metadata::Platform;
 use crate::mint::{self, TokenRequest};
-use crate::record::Recorded;
 use crate::server::Shared;
+use crate::tls::Authority;
 use crate::world::default_account;
 
 /// A local Google: metadata server, token endpoint and key sets on one loopback port.
@@ -48,6 +50,7 @@ use crate::world::default_account;
 pub struct Emulator {
     shared: Arc<Shared>,
     url: String,
+    ca_pem: String,
     server: AbortHandle,
 }
 
@@ -72,70 +75,15 @@ impl Emulator {
         Builder::default()
     }
 
-    pub(crate) fn new(shared: Arc<Shared>, server: AbortHandle) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, authority: &Authority, server: AbortHandle) -> Self {
         let url = shared.world().url();
+        let ca_pem = authority.pem();
         Self {
             shared,
             url,
+            ca_pem,
             server,
         }
-    }
-
-    /// Where it is, without a slash at the end: `http://127.0.0.1:PORT`.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// The same without the scheme, which is what `GCE_METADATA_HOST` holds.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap_or(&self.url)
-    }
-
-    /// The token endpoint, which key files name in `token_uri`.
-    #[must_use]
-    pub fn token_url(&self) -> String {
-        format!("{}/token", self.url)
-    }
-
-    /// The keys of Google's ID tokens, as JWKS.
-    #[must_use]
-    pub fn jwks_url(&self) -> String {
-        format!("{}/oauth2/v3/certs", self.url)
-    }
-
-    /// The keys of Google's ID tokens, as X.509 certificates by key id.
-    #[must_use]
-    pub fn pem_url(&self) -> String {
-        format!("{}/oauth2/v1/certs", self.url)
-    }
-
-    /// The keys of Identity-Aware Proxy, as JWKS.
-    #[must_use]
-    pub fn iap_jwks_url(&self) -> String {
-        format!("{}/iap/verify/public_key-jwk", self.url)
-    }
-
-    /// The keys of Identity-Aware Proxy, as PEM by key id.
-    #[must_use]
-    pub fn iap_pem_url(&self) -> String {
-        format!("{}/iap/verify/public_key", self.url)
-    }
-
-    /// The environment in which a child process takes this emulator for its metadata server, in
-    /// the variables that the clients of several languages read.
-    #[must_use]
-    pub fn env(&self) -> Vec<(&'static str, String)> {
-        let host = || self.host().to_owned();
-        vec![
-            ("GCE_METADATA_DETECT_RETRIES", "1".to_owned()),
-            ("GCE_METADATA_HOST", host()),
-            ("GCE_METADATA_IP", host()),
-            ("GCE_METADATA_ROOT", host()),
-            ("METADATA_SERVER_DETECTION", "ping-only".to_owned()),
-            ("NO_PROXY", "127.0.0.1".to_owned()),
-        ]
     }
 
     /// The clock by which tokens are issued and judged.
@@ -187,34 +135,43 @@ impl Emulator {
         world.metadata_cache.clear();
     }
 
-    /// Makes a key for a service account, which is added if it is not known, and gives the key
-    /// file's text. Its `token_uri` is [`token_url`](Self::token_url).
-    #[must_use]
-    pub fn key_file(&self, email: &str) -> String {
-        let key = Arc::new(RsaKey::generate(self.shared.now()));
+    /// Lets `member` do what `role` allows with the service account `on`, both of which are added
+    /// if they are not known. A member is named by e-mail address, or by principal if federated.
+    ///
+    /// Nobody has any role at first, not even an account on itself.
+    pub fn grant(&self, member: &str, role: Role, on: &str) {
         let mut world = self.shared.world();
-        let account = world.account_or_new(email);
-        world.add(account.clone());
-        world.register_key(email, Arc::clone(&key));
-        let file = json!({
-            "type": "service_account",
-            "project_id": account.project(),
-            "private_key_id": key.id(),
-            "private_key": key.private_pem(),
-            "client_email": email,
-            "client_id": account.unique_id(),
-            "auth_uri": "https://accounts.google.com/o/oauth2/auth",
-            "token_uri": self.token_url(),
-            "auth_provider_x509_cert_url": self.pem_url(),
-            "client_x509_cert_url": format!("{}/robot/v1/metadata/x509/{email}", self.url),
-            "universe_domain": "googleapis.com",
-        });
-        format!("{file:#}\n")
+        for email in [member, on]
+            .into_iter()
+            .filter(|name| !name.starts_with("principal"))
+        {
+            let account = world.account_or_new(email);
+            world.add(account);
+        }
+        world.policy.grant(member, role, on);
     }
 
-    /// Makes the token endpoint refuse all keys that the account has had so far.
-    pub fn revoke_keys(&self, email: &str) {
-        self.shared.world().revoke_keys(email);
+    /// Takes back what [`grant`](Self::grant) gave.
+    pub fn revoke(&self, member: &str, role: Role, on: &str) {
+        self.shared.world().policy.revoke(member, role, on);
+    }
+
+    /// An access token that `member` bears for an hour, good for all of Google Cloud.
+    #[must_use]
+    pub fn access_token(&self, member: &str) -> String {
+        self.scoped_access_token(member, CLOUD_PLATFORM)
+    }
+
+    /// An access token with these scopes, blanks between them.
+    #[must_use]
+    pub fn scoped_access_token(&self, member: &str, scopes: &str) -> String {
+        let expires_at = self.shared.now().saturating_add(LIFETIME_S);
+        self.shared
+            .world()
+            .access_tokens
+            .issue(member, scopes, expires_at)
+            .secret()
+            .to_owned()
     }
 
     /// A token, signed for real.
@@ -266,71 +223,6 @@ impl Emulator {
     /// The whole `Cache-Control` of the key endpoints, or none.
     pub fn set_key_cache_control(&self, value: Option<&str>) {
         self.shared.world().key_cache.cache_control = Some(value.map(str::to_owned));
-    }
-
-    /// How many requests an endpoint has had, those included that a fault struck.
-    #[must_use]
-    pub fn hits(&self, endpoint: Endpoint) -> u64 {
-        self.shared.world().records.hits(endpoint)
-    }
-
-    /// Waits until an endpoint has had at least `hits` requests.
-    pub fn reached(
-        &self,
-        endpoint: Endpoint,
-        hits: u64,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let shared = Arc::clone(&self.shared);
-        let mut recorded = shared.recorded.subscribe();
-        async move {
-            while shared.world().records.hits(endpoint) < hits {
-                // The sender lives in `shared`.
-                let _ = recorded.changed().await;
-            }
-        }
-    }
-
-    /// The latest requests to an endpoint, oldest first: at most a thousand.
-    #[must_use]
-    pub fn requests(&self, endpoint: Endpoint) -> Vec<Recorded> {
-        self.shared.world().records.requests(endpoint)
-    }
-
-    /// Forgets all requests and counts from zero again.
-    pub fn forget_requests(&self) {
-        self.shared.world().records.forget();
-    }
-
-    /// Lets this go wrong with every request to an endpoint, until it is [healed](Self::heal) or
-    /// something else shall go wrong.
-    pub fn fail(&self, endpoint: Endpoint, fault: Fault) {
-        self.shared.world().faults.set(endpoint, fault);
-    }
-
-    /// Lets this go wrong with the next `times` requests to an endpoint. Calls add up, in their
-    /// order, and come before what [`fail`](Self::fail) has set.
-    pub fn fail_times(&self, endpoint: Endpoint, times: u64, fault: Fault) {
-        self.shared.world().faults.add(endpoint, times, fault);
-    }
-
-    /// Lets nothing go wrong any more with an endpoint.
-    pub fn heal(&self, endpoint: Endpoint) {
-        self.shared.world().faults.heal(endpoint);
-    }
-
-    /// Lets nothing go wrong any more, and ends the bad weather.
-    pub fn heal_all(&self) {
-        self.shared.world().faults.heal_all();
-    }
-
-    /// Lets one of these go wrong with any request, this likely (0 to 1). The same seed brings the
-    /// same faults in the same order.
-    pub fn weather(&self, seed: u64, probability: f64, faults: impl IntoIterator<Item = Fault>) {
-        let faults = faults.into_iter().collect();
-        self.shared
-            .world()
-            .faults
-            .set_weather(seed, probability, faults);
     }
 }
 

@@ -11,14 +11,24 @@ pub enum Endpoint {
     AccountJwks,
     /// The same as X.509 certificates.
     AccountPem,
+    /// Where an account may be used from, which newer clients ask.
+    AllowedLocations,
+    /// A request for a tunnel, made by a client that takes the emulator for its proxy.
+    Connect,
     /// OpenID Connect discovery.
     Discovery,
+    /// IAM Credentials: an access token for a service account.
+    GenerateAccessToken,
+    /// IAM Credentials: an ID token for a service account.
+    GenerateIdToken,
     /// Keys of Identity-Aware Proxy, as JWKS.
     IapJwks,
     /// Keys of Identity-Aware Proxy, as PEM.
     IapPem,
     /// The metadata server's ID tokens.
     Identity,
+    /// AWS's instance metadata service.
+    Imds,
     /// Keys of Google's ID tokens, as JWKS.
     Jwks,
     /// Whatever else the metadata server is asked.
@@ -29,6 +39,14 @@ pub enum Endpoint {
     Pem,
     /// The metadata server's root, which clients ask in order to learn whether there is one.
     Ping,
+    /// IAM Credentials: a service account's signature of some bytes.
+    SignBlob,
+    /// IAM Credentials: a service account's signature of a JWT.
+    SignJwt,
+    /// The security token service of workload identity federation.
+    Sts,
+    /// Where a workload elsewhere gets its own platform's token.
+    SubjectToken,
     /// The OAuth 2.0 token endpoint.
     Token,
     /// The debugging endpoint that reads a token for you.
@@ -47,11 +65,26 @@ impl Endpoint {
             "/iap/verify/public_key-jwk" => Self::IapJwks,
             "/oauth2/v1/certs" => Self::Pem,
             "/oauth2/v3/certs" => Self::Jwks,
+            "/subject-token" => Self::SubjectToken,
+            "/v1/token" => Self::Sts,
             "/o/oauth2/token" | "/oauth2/v4/token" | "/token" => Self::Token,
             "/oauth2/v3/tokeninfo" | "/tokeninfo" => Self::TokenInfo,
+            _ if path.starts_with("/latest/") => Self::Imds,
             _ if path.starts_with("/computeMetadata") => Self::of_metadata(path),
             _ if path.starts_with(ACCOUNT_JWKS) => Self::AccountJwks,
             _ if path.starts_with(ACCOUNT_PEM) => Self::AccountPem,
+            _ if path.ends_with("/allowedLocations") => Self::AllowedLocations,
+            _ if path.starts_with(SERVICE_ACCOUNTS) => Self::of_iam(path),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn of_iam(path: &str) -> Self {
+        match path.rsplit_once(':') {
+            Some((_, "generateAccessToken")) => Self::GenerateAccessToken,
+            Some((_, "generateIdToken")) => Self::GenerateIdToken,
+            Some((_, "signBlob")) => Self::SignBlob,
+            Some((_, "signJwt")) => Self::SignJwt,
             _ => Self::Unknown,
         }
     }
@@ -65,6 +98,18 @@ impl Endpoint {
             Some((_, "token")) => Self::MetadataToken,
             _ => Self::Metadata,
         }
+    }
+
+    /// Whether this is one of the APIs that word their errors alike.
+    pub(crate) fn is_api(self) -> bool {
+        matches!(
+            self,
+            Self::AllowedLocations
+                | Self::GenerateAccessToken
+                | Self::GenerateIdToken
+                | Self::SignBlob
+                | Self::SignJwt
+        )
     }
 
     /// Whether the metadata server answers here, and so stamps its flavour on what it says.
@@ -85,4 +130,5 @@ pub(crate) fn decode_segment(segment: &str) -> Option<String> {
 }
 
 pub(crate) const ACCOUNT_JWKS: &str = "/service_accounts/v1/jwk/";
+pub(crate) const SERVICE_ACCOUNTS: &str = "/v1/projects/-/serviceAccounts/";
 pub(crate) const ACCOUNT_PEM: &str = "/robot/v1/metadata/x509/";

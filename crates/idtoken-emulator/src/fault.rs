@@ -1,6 +1,7 @@
 //! Bad weather: what may go wrong between a client and Google.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use http::{Response, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::answer::{self, Answer, METADATA_FLAVOR};
+use crate::answer::{self, Answer, ApiError, METADATA_FLAVOR};
 use crate::endpoint::Endpoint;
 
 /// One thing that goes wrong.
@@ -17,7 +18,7 @@ use crate::endpoint::Endpoint;
 /// What a metadata endpoint answers under a fault carries `Metadata-Flavor: Google`, so that the
 /// fault is what a client trips over; [`Garbage`](Self::Garbage) and [`NoFlavor`](Self::NoFlavor)
 /// do not, for there something else than the metadata server has answered.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Fault {
     /// Status 200 with this body, under the content type of a token endpoint.
@@ -50,6 +51,29 @@ pub enum Fault {
     Truncated,
     /// A token for another audience. Only where tokens are issued.
     WrongAudience,
+}
+
+/// Without bodies, which may hold tokens: each request's fault is logged.
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body(body) => write!(f, "Body({} bytes)", body.len()),
+            Self::Delay(delay) => write!(f, "Delay({delay:?})"),
+            Self::Empty => f.write_str("Empty"),
+            Self::ExpiredToken => f.write_str("ExpiredToken"),
+            Self::Garbage => f.write_str("Garbage"),
+            Self::Hang => f.write_str("Hang"),
+            Self::Hold(_) => f.write_str("Hold"),
+            Self::NoFlavor => f.write_str("NoFlavor"),
+            Self::Oversized(bytes) => write!(f, "Oversized({bytes})"),
+            Self::Redirect(to) => write!(f, "Redirect({to:?})"),
+            Self::Reset => f.write_str("Reset"),
+            Self::Respond(answer) => write!(f, "Respond({})", answer.status()),
+            Self::Status(code) => write!(f, "Status({code})"),
+            Self::Truncated => f.write_str("Truncated"),
+            Self::WrongAudience => f.write_str("WrongAudience"),
+        }
+    }
 }
 
 /// Holds back the answers of a [`Fault::Hold`] until it is opened. Clones are the same gate.
@@ -214,7 +238,11 @@ fn ok(endpoint: Endpoint, body: impl Into<Bytes>) -> Answer {
 fn refusal(endpoint: Endpoint, code: u16) -> Answer {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match endpoint {
-        Endpoint::Token => {
+        _ if endpoint.is_api() => {
+            let (name, message) = api_status(code);
+            ApiError::new(status, name, message).into_answer()
+        }
+        Endpoint::Sts | Endpoint::Token => {
             let error = match code {
                 500 => "internal_failure",
                 501..=599 => "temporarily_unavailable",
@@ -225,6 +253,28 @@ fn refusal(endpoint: Endpoint, code: u16) -> Answer {
             answer::json(status, &json!({ "error": error }))
         }
         _ => answer::html(status, status.canonical_reason().unwrap_or("Error")),
+    }
+}
+
+fn api_status(code: u16) -> (&'static str, &'static str) {
+    match code {
+        400 => ("INVALID_ARGUMENT", "Request contains an invalid argument."),
+        401 => (
+            "UNAUTHENTICATED",
+            "Request had invalid authentication credentials.",
+        ),
+        403 => ("PERMISSION_DENIED", "The caller does not have permission"),
+        404 => ("NOT_FOUND", "Requested entity was not found."),
+        429 => (
+            "RESOURCE_EXHAUSTED",
+            "Resource has been exhausted (e.g. check quota).",
+        ),
+        503 => ("UNAVAILABLE", "The service is currently unavailable."),
+        504 => (
+            "DEADLINE_EXCEEDED",
+            "Deadline expired before operation could complete.",
+        ),
+        _ => ("INTERNAL", "Internal error encountered."),
     }
 }
 

@@ -38,6 +38,17 @@ impl<'a> Unverified<'a> {
     pub(crate) fn claim_seconds(&self, name: &str) -> Option<u64> {
         self.claims.get(name)?.as_u64()
     }
+
+    /// Whether it is valid now and was made for an hour at most, as Google wants what others sign.
+    pub(crate) fn is_timely(&self, now: u64) -> bool {
+        let times = self.claim_seconds("iat").zip(self.claim_seconds("exp"));
+        times.is_some_and(|(issued_at, expires_at)| {
+            issued_at <= now.saturating_add(CLOCK_SKEW_S)
+                && expires_at > now
+                && expires_at > issued_at
+                && expires_at - issued_at <= LONGEST_LIFE_S
+        })
+    }
 }
 
 /// Joins header and payload, and appends what `sign` makes of them.
@@ -50,3 +61,8 @@ pub(crate) fn compact(
     let signature = base64url(sign(signed.as_bytes()));
     format!("{signed}.{signature}")
 }
+
+/// How far ahead of ours the signer's clock may be.
+const CLOCK_SKEW_S: u64 = 300;
+/// An hour, and the seconds by which clients back-date `iat` and round `exp` up.
+const LONGEST_LIFE_S: u64 = 3_620;

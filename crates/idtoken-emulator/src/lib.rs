@@ -9,11 +9,16 @@
 //! | what | where |
 //! |---|---|
 //! | metadata server: ID tokens, access tokens, e-mail, project | `/`, `/computeMetadata/v1/…` |
-//! | token endpoint: key files (`jwt-bearer` grant) | `/token`, `/oauth2/v4/token` |
+//! | token endpoint: key files, people who signed in | `/token`, `/oauth2/v4/token` |
 //! | keys of ID tokens | `/oauth2/v3/certs` (JWKS), `/oauth2/v1/certs` (X.509) |
 //! | keys of Identity-Aware Proxy | `/iap/verify/public_key-jwk`, `/iap/verify/public_key` |
 //! | keys of service accounts | `/service_accounts/v1/jwk/EMAIL`, `/robot/v1/metadata/x509/EMAIL` |
+//! | IAM Credentials: impersonation, with grants and delegates | `/v1/projects/-/serviceAccounts/…` |
+//! | workload identity federation | `/v1/token`, `/subject-token`, AWS's `/latest/…` |
 //! | discovery and debugging | `/.well-known/openid-configuration`, `/tokeninfo` |
+//!
+//! All of it over HTTPS as well, on the same port, and for whatever host a client asks the emulator
+//! to reach as its proxy: see [`Emulator::proxy_env`].
 //!
 //! # How to use it
 //!
@@ -71,21 +76,30 @@ mod emulator;
 mod encode;
 mod endpoint;
 mod fault;
+mod federation;
+mod home;
+mod iam;
 mod jose;
 mod keys;
 mod metadata;
 mod mint;
 mod record;
 mod server;
+mod tls;
 mod token;
+mod users;
 mod world;
 
 pub use self::account::Account;
 pub use self::builder::Builder;
 pub use self::claims::Shape;
 pub use self::emulator::Emulator;
+pub use self::emulator::credentials::SubjectSource;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Gate};
+pub use self::home::Home;
+pub use self::iam::Role;
 pub use self::metadata::Platform;
 pub use self::mint::{SigningKey, TokenRequest};
 pub use self::record::Recorded;
+pub use self::users::{Reauth, User};

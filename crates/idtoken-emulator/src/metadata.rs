@@ -11,10 +11,10 @@ use self::tree::Found;
 use crate::access::{CLOUD_PLATFORM, LIFETIME_S};
 use crate::account::Account;
 use crate::answer::{self, Answer, METADATA_FLAVOR};
-use crate::claims::Shape;
+use crate::claims::{self, Shape};
 use crate::endpoint::{Endpoint, decode_segment};
 use crate::fault::flavored;
-use crate::mint::{self, Order};
+use crate::mint;
 use crate::world::{Call, World};
 
 /// Where the emulated workload runs. It decides what a token says when nobody asks for
@@ -165,12 +165,6 @@ fn identity(world: &mut World, call: Call<'_>) -> Answer {
     let licenses = query(call.request, "licenses").is_some_and(|yes| yes == "TRUE");
     let shape = world.platform.shape(full);
     let licensed = shape == Shape::MetadataFull && licenses;
-    let order = Order {
-        shape,
-        account: &account,
-        audience: &audience,
-        licensed,
-    };
 
     let key = (
         account.email().to_owned(),
@@ -182,7 +176,11 @@ fn identity(world: &mut World, call: Call<'_>) -> Answer {
     let token = match world.metadata_cache.find(&key, until) {
         Some(token) if call.twist.is_none() => token.to_owned(),
         _ => {
-            let token = mint::issue(world, call, &order);
+            let mut claims = mint::claims_for(call, shape, &account, &audience);
+            if licensed {
+                claims::add_licenses(&mut claims);
+            }
+            let token = mint::sign_claims(world, claims);
             if call.twist.is_none() {
                 let expires_at = call.now.saturating_add(shape.lifetime().as_secs());
                 world

@@ -188,32 +188,22 @@ pub(crate) fn mint(world: &World, now: u64, request: &TokenRequest) -> String {
     sign(world, request, &key, &payload)
 }
 
-/// A token that an endpoint was asked for.
-pub(crate) struct Order<'a> {
-    pub(crate) shape: Shape,
-    pub(crate) account: &'a Account,
-    pub(crate) audience: &'a str,
-    /// With the licences of the virtual machine's image.
-    pub(crate) licensed: bool,
-}
-
-/// The token that an endpoint hands out: as ordered, but for what a fault has twisted.
-pub(crate) fn issue(world: &World, call: Call<'_>, order: &Order<'_>) -> String {
+/// The claims that an endpoint was asked for, but for what a fault has twisted.
+pub(crate) fn claims_for(
+    call: Call<'_>,
+    shape: Shape,
+    account: &Account,
+    audience: &str,
+) -> Object {
     let audience = match call.twist {
         Some(Twist::WrongAudience) => WRONG_AUDIENCE,
-        _ => order.audience,
+        _ => audience,
     };
     let issued_at = match call.twist {
-        Some(Twist::Expired) => call
-            .now
-            .saturating_sub(2 * order.shape.lifetime().as_secs()),
+        Some(Twist::Expired) => call.now.saturating_sub(2 * shape.lifetime().as_secs()),
         _ => call.now,
     };
-    let mut claims = claims::claims(order.shape, order.account, audience, issued_at);
-    if order.licensed {
-        claims::add_licenses(&mut claims);
-    }
-    sign_claims(world, claims)
+    claims::claims(shape, account, audience, issued_at)
 }
 
 /// Any claims, signed with the current key.

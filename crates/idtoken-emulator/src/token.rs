@@ -1,6 +1,7 @@
 //! The OAuth 2.0 token endpoint.
 
 mod assertion;
+mod refresh;
 
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
@@ -10,7 +11,7 @@ use self::assertion::{Grant, Wanted};
 use crate::access::LIFETIME_S;
 use crate::answer::{self, Answer, OAuthError};
 use crate::claims::Shape;
-use crate::mint::{self, Order};
+use crate::mint;
 use crate::world::{Call, World};
 
 /// Answers the token endpoint.
@@ -28,6 +29,7 @@ fn grant(world: &mut World, call: Call<'_>) -> Result<Value, OAuthError> {
     let form = Form::parse(call.request)?;
     match form.get("grant_type") {
         Some(JWT_BEARER) => jwt_bearer(world, call, &form),
+        Some("refresh_token") => refresh::refresh(world, call, &form),
         other => Err(unsupported_grant_type(other.unwrap_or_default())),
     }
 }
@@ -45,14 +47,8 @@ fn jwt_bearer(world: &mut World, call: Call<'_>, form: &Form) -> Result<Value, O
             Ok(token.answer(call.now))
         }
         Wanted::IdToken { audience } => {
-            let shape = Shape::ServiceAccountKey;
-            let order = Order {
-                shape,
-                account: &account,
-                audience: &audience,
-                licensed: false,
-            };
-            Ok(json!({ "id_token": mint::issue(world, call, &order) }))
+            let claims = mint::claims_for(call, Shape::ServiceAccountKey, &account, &audience);
+            Ok(json!({ "id_token": mint::sign_claims(world, claims) }))
         }
     }
 }

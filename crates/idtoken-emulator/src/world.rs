@@ -10,10 +10,14 @@ use http::Request;
 use crate::access::AccessTokens;
 use crate::account::{Account, DEFAULT_PROJECT};
 use crate::fault::FaultBook;
+use crate::federation::Federation;
+use crate::iam::Policy;
+use crate::keys::certificate::moment;
 use crate::keys::signing::RsaKey;
 use crate::keys::{KeyCache, KeyRing};
 use crate::metadata::{MetadataCache, Platform};
 use crate::record::Records;
+use crate::users::Logins;
 
 /// The state behind all endpoints.
 #[derive(Debug)]
@@ -24,6 +28,9 @@ pub(crate) struct World {
     pub(crate) key_cache: KeyCache,
     pub(crate) metadata_cache: MetadataCache,
     pub(crate) access_tokens: AccessTokens,
+    pub(crate) policy: Policy,
+    pub(crate) logins: Logins,
+    pub(crate) federation: Federation,
     pub(crate) faults: FaultBook,
     pub(crate) records: Records,
     accounts: BTreeMap<String, Account>,
@@ -63,6 +70,9 @@ impl World {
             key_cache: KeyCache::default(),
             metadata_cache: MetadataCache::default(),
             access_tokens: AccessTokens::default(),
+            policy: Policy::default(),
+            logins: Logins::default(),
+            federation: Federation::default(),
             faults: FaultBook::default(),
             records: Records::default(),
             accounts: BTreeMap::new(),
@@ -129,6 +139,16 @@ impl World {
         });
     }
 
+    /// The newest key of an account, made now if it has none: Google keeps one for each.
+    pub(crate) fn signing_key_of(&mut self, email: &str, now: u64) -> Arc<RsaKey> {
+        if let Some(key) = self.keys_of(email).last() {
+            return Arc::clone(key);
+        }
+        let key = Arc::new(RsaKey::generate(now));
+        self.register_key(email, Arc::clone(&key));
+        key
+    }
+
     pub(crate) fn revoke_keys(&mut self, email: &str) {
         self.account_keys
             .retain(|registered| registered.email != email);
@@ -157,6 +177,15 @@ pub(crate) fn http_date(seconds: u64) -> String {
     // The format has four digits for the year, and httpdate panics beyond them.
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_HTTP_DATE));
     httpdate::fmt_http_date(time)
+}
+
+/// A date as Google's APIs write it.
+pub(crate) fn rfc3339(seconds: u64) -> String {
+    let at = moment(seconds);
+    let (date, month) = (at.date(), u8::from(at.month()));
+    let (hour, minute, second) = at.time().as_hms();
+    let (year, day) = (date.year(), date.day());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// 9999-12-31T23:59:59Z.

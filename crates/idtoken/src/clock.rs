@@ -109,6 +109,22 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
+/// A clock whose type is forgotten.
+#[derive(Clone)]
+pub(crate) struct SharedClock(pub(crate) Arc<dyn Clock>);
+
+impl SharedClock {
+    pub(crate) fn new(clock: impl Clock) -> Self {
+        Self(Arc::new(clock))
+    }
+}
+
+impl fmt::Debug for SharedClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedClock")
+    }
+}
+
 /// Whole seconds since 1970, the unit of `exp`, `iat` and `nbf` (RFC 7519 §2, NumericDate).
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)

@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
@@ -127,6 +127,7 @@ pub enum TokenErrorKind {
 ///     "vault: no role is configured; set VAULT_ROLE to the role that may mint ID tokens",
 /// );
 /// ```
+#[derive(Clone)]
 pub struct SourceError(Box<Details>);
 
 impl SourceError {
@@ -147,6 +148,7 @@ impl SourceError {
             code: None,
             tries: 1,
             retry_after: None,
+            clock_skew: None,
             advice: None,
             cause: None,
         }))
@@ -162,7 +164,7 @@ impl SourceError {
     /// Adds the error that caused this one. Its text must hold no secret.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<BoxError>) -> Self {
-        self.0.cause = Some(cause.into());
+        self.0.cause = Some(Arc::from(cause.into()));
         self
     }
 
@@ -190,6 +192,11 @@ impl SourceError {
 
     pub(crate) fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.0.retry_after = wait;
+        self
+    }
+
+    pub(crate) fn with_clock_skew(mut self, skew: Option<ClockSkew>) -> Self {
+        self.0.clock_skew = skew;
         self
     }
 
@@ -240,6 +247,12 @@ impl SourceError {
         self.0.retry_after
     }
 
+    /// How far this machine's clock was from the server's, when it was more than 30 s.
+    #[must_use]
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.0.clock_skew
+    }
+
     /// What a person can do about it.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
@@ -274,6 +287,9 @@ impl fmt::Display for SourceError {
         if details.tries > 1 {
             context.push(format!("after {} tries", details.tries));
         }
+        if let Some(skew) = details.clock_skew {
+            context.push(skew.to_string());
+        }
         if !context.is_empty() {
             write!(f, " ({})", context.join(", "))?;
         }
@@ -304,6 +320,56 @@ pub enum SourceErrorKind {
     Transient,
 }
 
+/// How far this machine's clock is from a server's.
+///
+/// ```
+/// # fn example(error: idtoken::SourceError) {
+/// if let Some(skew) = error.clock_skew() {
+///     println!("synchronise this machine's clock: the {skew}");
+/// }
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ClockSkew {
+    by: Duration,
+    ahead: bool,
+}
+
+impl ClockSkew {
+    /// The skew between two clocks, if it is more than 30 s.
+    pub(crate) fn between(ours: SystemTime, theirs: SystemTime) -> Option<Self> {
+        let (by, ahead) = match ours.duration_since(theirs) {
+            Ok(by) => (by, true),
+            Err(error) => (error.duration(), false),
+        };
+        (by > TOLERATED_SKEW).then_some(Self { by, ahead })
+    }
+
+    /// By how much.
+    #[must_use]
+    pub fn by(&self) -> Duration {
+        self.by
+    }
+
+    /// Whether this machine's clock is ahead, rather than behind.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.ahead
+    }
+}
+
+impl fmt::Display for ClockSkew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = if self.ahead { "ahead of" } else { "behind" };
+        write!(
+            f,
+            "clock is {} s {direction} the server's",
+            self.by.as_secs()
+        )
+    }
+}
+
+#[derive(Clone)]
 struct Details {
     kind: SourceErrorKind,
     source_name: String,
@@ -313,9 +379,12 @@ struct Details {
     code: Option<String>,
     tries: u32,
     retry_after: Option<Duration>,
+    clock_skew: Option<ClockSkew>,
     advice: Option<String>,
-    cause: Option<BoxError>,
+    cause: Option<Arc<dyn Error + Send + Sync>>,
 }
+
+const TOLERATED_SKEW: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::error::{SourceError, SourceErrorKind};
+use crate::clock::Clock;
+use crate::error::{ClockSkew, SourceError, SourceErrorKind};
 use crate::jitter::Jitter;
 use crate::transport::{SharedTransport, TransportError, TransportErrorKind};
 
@@ -39,6 +40,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) source_name: &'static str,
     pub(crate) transport: &'a SharedTransport,
     pub(crate) limits: Limits,
+    pub(crate) clock: &'a dyn Clock,
 }
 
 impl Exchange<'_> {
@@ -93,7 +95,12 @@ impl Exchange<'_> {
     ) -> Result<T, SourceError> {
         match timeout(limit, self.transport.send(request)).await {
             Ok(Ok(response)) => {
-                read(&response).map_err(|error| error.with_retry_after(retry_after(&response)))
+                let skew = self.clock_skew(&response);
+                read(&response).map_err(|error| {
+                    error
+                        .with_retry_after(retry_after(&response))
+                        .with_clock_skew(skew)
+                })
             }
             Ok(Err(error)) => Err(self.transport_error(error)),
             Err(_) => {
@@ -105,6 +112,15 @@ impl Exchange<'_> {
                 ))
             }
         }
+    }
+
+    /// How far this machine's clock is from the server's, when that is far; found for free in the
+    /// answer's `Date` (RFC 9110 §6.6.1).
+    fn clock_skew(&self, response: &Response<Bytes>) -> Option<ClockSkew> {
+        let date = response.headers().get(DATE)?.to_str().ok()?;
+        let skew = ClockSkew::between(self.clock.now(), httpdate::parse_http_date(date).ok()?)?;
+        tracing::warn!(source_name = self.source_name, %skew, "a clock is off");
+        Some(skew)
     }
 
     fn transport_error(&self, error: TransportError) -> SourceError {

@@ -15,12 +15,15 @@
 
 use std::error::Error;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::verify::{VerifyError, is_signature_removed};
+use crate::verify::{Claims, VerifyError, is_signature_removed};
 
 /// Where a request carries its token.
 ///
@@ -77,16 +80,37 @@ impl TokenHeader {
     ///
     /// When there is something in the token's place that is no token.
     pub fn find<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, HeaderFault> {
+        Ok(self.locate(headers)?.map(|(_, token)| token))
+    }
+
+    /// Takes the header that [`find`](Self::find) finds its token in out of `headers`, so that
+    /// nothing further in can read it or send it on.
+    pub fn strip(&self, headers: &mut HeaderMap) {
+        let name = self.locate(headers).ok().flatten().map(|(name, _)| name);
+        if let Some(name) = name {
+            headers.remove(name);
+        }
+    }
+
+    fn locate<'h>(
+        &self,
+        headers: &'h HeaderMap,
+    ) -> Result<Option<(HeaderName, &'h str)>, HeaderFault> {
+        let from =
+            |name: &HeaderName| Ok(bearer(headers, name)?.map(|token| (name.clone(), token)));
         match &self.0 {
-            Place::Bare(name) => single(headers, name)?.map(token).transpose(),
-            Place::Bearer(name) => bearer(headers, name),
+            Place::Bare(name) => {
+                let token = single(headers, name)?.map(token).transpose()?;
+                Ok(token.map(|token| (name.clone(), token)))
+            }
+            Place::Bearer(name) => from(name),
             Place::CloudRun => {
-                let Some(first) = bearer(headers, &X_SERVERLESS_AUTHORIZATION)? else {
-                    return bearer(headers, &AUTHORIZATION);
+                let Some(first) = from(&X_SERVERLESS_AUTHORIZATION)? else {
+                    return from(&AUTHORIZATION);
                 };
-                if is_signature_removed(first)
-                    && let Ok(Some(second)) = bearer(headers, &AUTHORIZATION)
-                    && !is_signature_removed(second)
+                if is_signature_removed(first.1)
+                    && let Ok(Some(second)) = from(&AUTHORIZATION)
+                    && !is_signature_removed(second.1)
                 {
                     return Ok(Some(second));
                 }
@@ -108,6 +132,42 @@ impl TokenHeader {
 impl Default for TokenHeader {
     fn default() -> Self {
         Self::cloud_run()
+    }
+}
+
+/// How far the verification of a request's token got without waiting.
+#[derive(Debug)]
+pub enum Verification {
+    /// It is done.
+    Done(Result<Claims, Rejection>),
+    /// The issuer's keys are being fetched.
+    Waiting(Waiting),
+}
+
+/// The rest of a verification: a future that owns what it needs, for middleware that cannot borrow
+/// the request while it waits.
+#[must_use = "a future does nothing unless it is polled"]
+pub struct Waiting(Pin<Box<dyn Future<Output = Result<Claims, Rejection>> + Send>>);
+
+impl Waiting {
+    pub(crate) fn new(
+        rest: impl Future<Output = Result<Claims, Rejection>> + Send + 'static,
+    ) -> Self {
+        Self(Box::pin(rest))
+    }
+}
+
+impl Future for Waiting {
+    type Output = Result<Claims, Rejection>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").finish_non_exhaustive()
     }
 }
 

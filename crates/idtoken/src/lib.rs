@@ -3,9 +3,11 @@
 pub mod audience;
 pub mod cache;
 pub mod clock;
+pub mod danger;
 pub mod error;
 pub mod inbound;
 pub mod loopback;
+pub mod preset;
 pub mod source;
 pub mod transport;
 pub mod verify;

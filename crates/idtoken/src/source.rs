@@ -4,11 +4,26 @@
 //! that is [`TokenCache`](crate::TokenCache)'s job. Each ready source is a pure pair of "request"
 //! and "parse" with a little glue around it.
 //!
-//! | source | where it works |
-//! |---|---|
-//! | [`MetadataServer`] | Compute Engine, Cloud Run, Cloud Run functions, App Engine, GKE |
-//! | [`ServiceAccountKey`] | anywhere, with a downloaded key file |
-//! | yours | wherever you can write an `async fn` |
+//! [`default`] finds what fits the surroundings. By hand:
+//!
+//! | source | where it works | `aud` | `azp` | `email` | permission needed |
+//! |---|---|---|---|---|---|
+//! | [`MetadataServer`] | Compute Engine, Cloud Run and its functions, App Engine, GKE | yours | the account's number | yes, with [`Format::Full`] | none |
+//! | [`ServiceAccountKey`] | anywhere, with a downloaded key | yours | the account's e-mail | yes | none |
+//! | the same in another universe | there | yours | the account's number | yes | on itself ¹ |
+//! | [`Impersonated`] | anywhere, on top of another identity | yours | the account's number | yes, unless left out | on the target ¹ |
+//! | [`ExternalAccount`] | AWS, Azure, GitHub Actions, any OIDC provider | yours | the account's number | yes | on the target ¹, and `roles/iam.workloadIdentityUser` |
+//! | [`AuthorizedUser`] | a laptop after `gcloud auth … login` | **the OAuth client's** | the OAuth client's | with the `email` scope | none |
+//! | `Gcloud` (feature `process`) | wherever gcloud is logged in | yours for service accounts | as for the account's kind | with impersonation | ² |
+//! | [`StaticToken`], [`TokenFile`], [`TokenVariable`], [`from_fn`] | where something else makes the token | whatever is in it | | | |
+//!
+//! ¹ `gcloud iam service-accounts add-iam-policy-binding TARGET --member=CALLER
+//! --role=roles/iam.serviceAccountOpenIdTokenCreator`; a grant takes minutes to work.
+//! ² With impersonation `roles/iam.serviceAccountTokenCreator`, since gcloud asks for an access
+//! token as well.
+//!
+//! The metadata server's mutual TLS (`GCE_METADATA_MTLS_MODE`) is not spoken; plain HTTP is what
+//! its default mode falls back to.
 //!
 //! ```
 //! use idtoken::{Audience, IdToken, SourceError, TokenCache, TokenSource};
@@ -30,14 +45,41 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use self::adc::{DefaultSource, DefaultSourceBuilder, Environment, forget_detection};
+#[cfg(feature = "reqwest")]
+pub use self::adc::{default, impersonating};
+pub use self::authorized_user::AuthorizedUser;
+pub use self::external_account::{
+    ExternalAccount, ExternalAccountBuilder, SubjectContext, SubjectTokenSupplier,
+};
+pub use self::fixed::{FromFn, StaticToken, TokenFile, TokenVariable, from_fn};
+#[cfg(feature = "process")]
+pub use self::gcloud::Gcloud;
+pub use self::impersonated::{Base, Impersonated, ImpersonatedBuilder};
 pub use self::metadata::{Format, MetadataServer, MetadataServerBuilder};
 pub use self::service_account::ServiceAccountKey;
 use crate::audience::Audience;
 use crate::error::SourceError;
 use crate::token::IdToken;
 
+mod access;
+mod adc;
+mod authorized_user;
+mod endpoint;
+mod external_account;
+mod file;
+mod fixed;
+#[cfg(feature = "process")]
+mod gcloud;
+mod iam;
+mod impersonated;
 mod metadata;
+mod oauth;
+mod presence;
+#[cfg(feature = "process")]
+mod program;
 mod service_account;
+mod wire;
 
 /// Makes ID tokens.
 ///

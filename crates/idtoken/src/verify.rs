@@ -45,13 +45,15 @@ use self::error::VerifyErrorKind as Kind;
 use self::judge::Rules;
 use self::jws::{Jws, MAX_SIGNATURE_BYTES};
 use self::keeper::{FetchOutcome, Keeper, Lookup, Patience};
+use self::seen::{Entry, Seen, TokenHash};
 use crate::clock::Clock;
 use crate::flight::Waiter;
-use crate::inbound::{Rejection, TokenHeader};
+use crate::inbound::{Rejection, TokenHeader, Verification, Waiting};
 
 mod builder;
 mod claims;
 mod error;
+mod explain;
 mod issuer;
 pub(crate) mod json;
 mod judge;
@@ -59,6 +61,7 @@ pub(crate) mod jws;
 mod keeper;
 mod keys;
 mod policy;
+mod seen;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -67,6 +70,7 @@ mod tests;
 pub use self::builder::{BuildError, VerifierBuilder};
 pub use self::claims::{ClaimError, Claims, ComputeEngine, GoogleClaims, UnverifiedClaims};
 pub use self::error::{VerifyError, VerifyErrorKind};
+pub use self::explain::{Check, Explanation};
 pub use self::issuer::Issuer;
 pub(crate) use self::jws::is_signature_removed;
 pub use self::jws::{Algorithm, Malformed};
@@ -97,10 +101,14 @@ impl Verifier {
     ///
     /// [`VerifyError`], whose [`status`](VerifyError::status) is the HTTP status to answer with.
     pub async fn verify(&self, jwt: &str) -> Result<Claims, VerifyError> {
-        let waiter = match self.inner.attempt(jwt, Patience::Fresh) {
-            Attempt::Done(verdict) => return verdict,
-            Attempt::Wait(waiter) => waiter,
-        };
+        match self.inner.attempt(jwt, Patience::Fresh) {
+            Attempt::Done(verdict) => verdict,
+            Attempt::Wait(waiter) => self.finish(jwt, waiter).await,
+        }
+    }
+
+    /// The rest of a verification that has to wait for keys.
+    async fn finish(&self, jwt: &str, waiter: Waiter<FetchOutcome>) -> Result<Claims, VerifyError> {
         match waiter.wait().await {
             Ok(Ok(())) => {}
             Ok(Err(unavailable)) => return Err(unavailable.into()),
@@ -109,6 +117,25 @@ impl Verifier {
         match self.inner.attempt(jwt, Patience::Spent) {
             Attempt::Done(verdict) => verdict,
             Attempt::Wait(_) => Err(keeper::KeysUnavailable::interrupted().into()),
+        }
+    }
+
+    /// As [`verify_headers`](Self::verify_headers), for middleware: done at once unless keys have
+    /// to be fetched, and only then a future, which borrows nothing.
+    pub fn start(&self, headers: &HeaderMap) -> Verification {
+        let token = match self.inner.token_header.find(headers) {
+            Ok(Some(token)) => token,
+            Ok(None) => return Verification::Done(Err(Rejection::missing())),
+            Err(fault) => return Verification::Done(Err(fault.into())),
+        };
+        match self.inner.attempt(token, Patience::Fresh) {
+            Attempt::Done(verdict) => Verification::Done(verdict.map_err(Into::into)),
+            Attempt::Wait(waiter) => {
+                let (verifier, token) = (self.clone(), token.to_owned());
+                Verification::Waiting(Waiting::new(async move {
+                    Ok(verifier.finish(&token, waiter).await?)
+                }))
+            }
         }
     }
 
@@ -132,15 +159,26 @@ impl Verifier {
         &self.inner.token_header
     }
 
-    /// Replaces the identity rules, for all clones and from the next token on.
+    /// Replaces the identity rules, for all clones and from the next token on. No request is
+    /// dropped for it; tokens seen before are judged anew.
     ///
     /// # Errors
     ///
     /// When the policy lets nobody in, or has a rule that cannot be right; the old one then stays.
     pub fn set_policy(&self, policy: Policy) -> Result<(), BuildError> {
         builder::check_policy(&policy, &self.inner.rules.issuers)?;
-        self.inner.policy.store(Arc::new(policy));
+        let policy = Arc::new(policy);
+        self.inner.policy.rcu(|current| CurrentPolicy {
+            policy: Arc::clone(&policy),
+            version: current.version + 1,
+        });
         Ok(())
+    }
+}
+
+impl AsRef<Self> for Verifier {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 
@@ -149,18 +187,27 @@ impl fmt::Debug for Verifier {
         f.debug_struct("Verifier")
             .field("audiences", &self.inner.rules.audiences)
             .field("issuers", &self.inner.rules.issuers)
-            .field("policy", &self.inner.policy.load())
+            .field("policy", &self.inner.policy.load().policy)
             .finish_non_exhaustive()
     }
 }
 
 struct Inner {
     rules: Rules,
-    policy: ArcSwap<Policy>,
+    policy: ArcSwap<CurrentPolicy>,
     /// One for each issuer, in the same order.
     keepers: Vec<Keeper>,
     clock: Arc<dyn Clock>,
+    seen: Seen,
     token_header: TokenHeader,
+    /// Whether a token without signature is believed because Cloud Run's front end checked it.
+    trusts_front_end: bool,
+}
+
+/// The policy, and how many there were before it.
+struct CurrentPolicy {
+    policy: Arc<Policy>,
+    version: u64,
 }
 
 /// How far a token got without waiting.
@@ -171,25 +218,43 @@ enum Attempt {
 
 impl Inner {
     fn attempt(&self, jwt: &str, patience: Patience) -> Attempt {
-        self.judge(jwt, self.clock.now(), patience)
+        let now = self.clock.now();
+        let hash = self.seen.hash(jwt);
+        if let Some(claims) = hash.and_then(|hash| self.recall(&hash, now)) {
+            return Attempt::Done(Ok(claims));
+        }
+        self.judge(jwt, hash, now, patience)
             .unwrap_or_else(|error| Attempt::Done(Err(error)))
+    }
+
+    /// The claims of a token that was accepted before and would be again.
+    fn recall(&self, hash: &TokenHash, now: SystemTime) -> Option<Claims> {
+        let seen = self.seen.get(hash)?;
+        let entry = seen.entry()?;
+        let still_stands = judge::is_current(&entry.claims, self.rules.leeway, now)
+            && entry.policy_version == self.policy.load().version
+            && self.keepers.get(entry.issuer)?.holds(&entry.key, now);
+        still_stands.then(|| entry.claims.clone())
     }
 
     fn judge(
         &self,
         jwt: &str,
+        hash: Option<TokenHash>,
         now: SystemTime,
         patience: Patience,
     ) -> Result<Attempt, VerifyError> {
         let jws = Jws::parse(jwt)?;
         if jws.is_signature_removed() {
-            return Err(Kind::SignatureRemoved.into());
+            return self
+                .judge_unsigned(&jws, now)
+                .map(|claims| Attempt::Done(Ok(claims)));
         }
         let mut buffer = [0; MAX_SIGNATURE_BYTES];
         let signature = jws.signature(&mut buffer)?;
         jws.payload(|text| {
             let payload = Payload::parse(text).ok_or(Malformed::PayloadNotObject)?;
-            self.judge_payload(&jws, signature, &payload, now, patience)
+            self.judge_payload(&jws, signature, &payload, hash, now, patience)
         })?
     }
 
@@ -198,6 +263,7 @@ impl Inner {
         jws: &Jws<'_>,
         signature: &[u8],
         payload: &Payload<'_>,
+        hash: Option<TokenHash>,
         now: SystemTime,
         patience: Patience,
     ) -> Result<Attempt, VerifyError> {
@@ -205,16 +271,49 @@ impl Inner {
         let key_id = judge::check_header(jws.header(), issuer)?;
         let keeper = self.keepers.get(index).ok_or(Kind::UnknownKey)?;
         let signed = keeper.with_key(key_id, issuer.algorithm(), now, patience, |key| {
-            judge::check_signature(jws, signature, key)
+            judge::check_signature(jws, signature, key).map(|()| *key.fingerprint())
         });
-        match signed {
+        let key = match signed {
             Lookup::Found(verdict) => verdict?,
             Lookup::Unavailable(unavailable) => return Err(unavailable.into()),
             Lookup::Unknown => return Err(Kind::UnknownKey.into()),
             Lookup::Wait(waiter) => return Ok(Attempt::Wait(waiter)),
+        };
+        let case = self.rules.case(payload, issuer, now);
+        case.check_claims()?;
+        let policy = self.policy.load();
+        let claims = case.check_identity(&policy.policy, index == 0)?;
+        if let Some(hash) = hash {
+            let (_, ends_at, _) = claims.seconds();
+            let policy_version = policy.version;
+            self.seen.put(Entry {
+                hash,
+                claims: claims.clone(),
+                ends_at,
+                issuer: index,
+                key,
+                policy_version,
+            });
         }
-        judge::check_claims(payload, issuer, &self.rules, now)?;
-        let claims = judge::check_identity(payload, issuer, index == 0, &self.policy.load())?;
         Ok(Attempt::Done(Ok(claims)))
+    }
+
+    /// Judges a token whose signature Google's front end took off; never remembered.
+    fn judge_unsigned(&self, jws: &Jws<'_>, now: SystemTime) -> Result<Claims, VerifyError> {
+        if !self.trusts_front_end {
+            return Err(Kind::SignatureRemoved.into());
+        }
+        jws.payload(|text| {
+            let payload = Payload::parse(text).ok_or(Malformed::PayloadNotObject)?;
+            let (index, issuer) = self.rules.issuer_of(&payload)?;
+            // The front end checks tokens of Google's and no others.
+            if !issuer.is_open() {
+                return Err(Kind::SignatureRemoved.into());
+            }
+            judge::check_header(jws.header(), issuer)?;
+            let case = self.rules.case(&payload, issuer, now);
+            case.check_claims()?;
+            Ok(case.check_identity(&self.policy.load().policy, index == 0)?)
+        })?
     }
 }

@@ -3,6 +3,8 @@
 //! The data is not part of this repository. `IDTOKEN_VECTORS` names its folder; without it nothing
 //! is run, and the output says so.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

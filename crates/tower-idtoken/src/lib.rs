@@ -19,6 +19,11 @@
 //! # }
 //! ```
 //!
+//! [`RequireIdTokenLayer`] is the other side: it goes around any HTTP server that is a tower
+//! service, lets in only callers whose token was verified, and leaves their claims in the request's
+//! extensions. gRPC requests are refused in gRPC's own way. With the feature `tower-http` the same
+//! check serves tower-http's `AsyncRequireAuthorizationLayer`.
+//!
 //! # Layer order
 //!
 //! Put the layer *inside* retries, so that a retried request gets a token that is fresh then, and
@@ -40,6 +45,7 @@ pub mod distrust;
 pub mod error;
 pub mod future;
 pub mod header;
+pub mod inbound;
 pub mod outbound;
 pub mod policy;
 #[cfg(feature = "reqwest")]
@@ -55,6 +61,7 @@ mod response;
 
 pub use self::error::{NotSent, NotSentKind, token_error};
 pub use self::header::{Existing, Header};
+pub use self::inbound::{RequireIdToken, RequireIdTokenLayer};
 pub use self::outbound::{AddIdToken, AddIdTokenLayer};
 pub use self::policy::{ByHost, ByOrigin, Fixed, FromExtension, Selection, TokenPolicy};
 pub use self::refusal::explain_refusal;

@@ -1,4 +1,6 @@
-use idtoken_emulator::{Emulator, Endpoint};
+use idtoken_emulator::{Emulator, Endpoint, Fault};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::support::{get, metadata};
 
@@ -16,21 +18,25 @@ async fn two_emulators_do_not_share_a_port_or_a_key() {
 async fn leaves_no_task_and_no_socket_when_dropped() {
     let google = Emulator::start().await.unwrap();
     let url = google.url().to_owned();
-    let before = tokio::runtime::Handle::current()
-        .metrics()
-        .num_alive_tasks();
-    assert!(before >= 1);
+    // One connection that is idle and one whose request hangs: a task each, beside the server's.
+    google.fail(Endpoint::Jwks, Fault::Hang);
+    let _idle = TcpStream::connect(google.host()).await.unwrap();
+    let mut waiting = TcpStream::connect(google.host()).await.unwrap();
+    let request = b"GET /oauth2/v3/certs HTTP/1.1
+host: x
+
+";
+    waiting.write_all(request).await.unwrap();
+    google.reached(Endpoint::Jwks, 1).await;
+    assert_eq!(alive_tasks(), 3);
     drop(google);
-    // The abort takes effect when the runtime next runs the task.
-    while tokio::runtime::Handle::current()
-        .metrics()
-        .num_alive_tasks()
-        > 0
-    {
+    // The aborts take effect when the runtime next runs the tasks.
+    for _ in 0..100 {
         tokio::task::yield_now().await;
     }
+    assert_eq!(alive_tasks(), 0);
     let address = url.strip_prefix("http://").unwrap();
-    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    assert!(TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
@@ -88,7 +94,11 @@ async fn waits_for_a_request_that_has_yet_to_come() {
 async fn an_unknown_path_is_not_found() {
     let google = Emulator::start().await.unwrap();
     assert_eq!(get(format!("{}/nowhere", google.url())).await.status(), 404);
-    assert_eq!(google.hits(Endpoint::Unknown), 1);
+    let answer = get(format!("{}/v1/projects/1", google.url())).await;
+    assert_eq!(answer.status(), 404);
+    let body: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(body["error"]["status"], "NOT_FOUND");
+    assert_eq!(google.hits(Endpoint::Unknown), 2);
 }
 
 #[tokio::test]
@@ -111,4 +121,10 @@ async fn the_environment_names_its_address() {
     for name in ["GCE_METADATA_HOST", "GCE_METADATA_IP"] {
         assert!(env.contains(&(name, google.host().to_owned())), "{name}");
     }
+}
+
+fn alive_tasks() -> usize {
+    tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks()
 }

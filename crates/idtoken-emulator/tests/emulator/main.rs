@@ -6,9 +6,15 @@
 )]
 
 mod faults;
+mod federation;
+#[cfg(unix)]
+mod home;
+mod iam;
 mod keys;
 mod lifecycle;
 mod metadata;
 mod minting;
 mod support;
+mod tls;
 mod token;
+mod users;

@@ -73,6 +73,7 @@ async fn accepts_what_real_clients_send() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one table")]
 async fn refuses_a_bad_assertion_in_googles_words() {
     let google = Emulator::start().await.unwrap();
     let key = Key::of(&google);

@@ -1,8 +1,10 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use super::*;
+use crate::clock::ManualClock;
 use crate::transport::Transport;
 
 /// Plays back a list of answers, then hangs for ever.
@@ -16,6 +18,11 @@ impl Transport for Script {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Stands at Sun, 06 Nov 1994 08:49:37 GMT.
+fn clock() -> ManualClock {
+    ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777))
 }
 
 fn status(status: u16) -> Result<Response<Bytes>, TransportError> {
@@ -40,6 +47,7 @@ async fn run(
         source_name: "test",
         transport: &transport,
         limits: Limits::default(),
+        clock: &clock(),
     };
     let start = Instant::now();
     let outcome = exchange
@@ -145,4 +153,34 @@ async fn an_answer_over_the_bound_is_an_error() {
         error.source().unwrap().to_string().contains("64 KiB"),
         "{error:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_off_is_found_in_the_date_of_an_answer() {
+    let at = |date: &str| {
+        Ok(Response::builder()
+            .status(400)
+            .header(DATE, date)
+            .body(Bytes::new())
+            .unwrap())
+    };
+    for (date, words) in [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 08:50:07 GMT", None),
+        (
+            "Sun, 06 Nov 1994 08:50:08 GMT",
+            Some("clock is 31 s behind the server's"),
+        ),
+        (
+            "Sun, 06 Nov 1994 07:49:37 GMT",
+            Some("clock is 3600 s ahead of the server's"),
+        ),
+        ("yesterday", None),
+    ] {
+        let error = run(vec![at(date)]).await.0.unwrap_err();
+        assert_eq!(error.clock_skew().is_some(), words.is_some(), "{date}");
+        if let Some(words) = words {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
 }

@@ -5,13 +5,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::TokenSource;
+use super::access::AccessToken;
+use super::impersonated::DEFAULT_UNIVERSE;
+use super::oauth::shape;
+use super::wire::Wire;
 use crate::audience::Audience;
+use crate::clock::{Clock, SharedClock};
 use crate::error::{SourceError, SourceErrorKind};
-use crate::exchange::{Exchange, Limits, is_transient_status};
+use crate::exchange::{Limits, is_transient_status};
 use crate::token::IdToken;
-use crate::transport::{SharedTransport, Transport, TransportError};
+use crate::transport::Transport;
+#[cfg(feature = "reqwest")]
+use crate::transport::TransportError;
 
 /// ID tokens from the metadata server of Compute Engine, Cloud Run, Cloud Run functions, App Engine
 /// and GKE.
@@ -34,8 +43,7 @@ use crate::transport::{SharedTransport, Transport, TransportError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct MetadataServer {
-    transport: SharedTransport,
-    limits: Limits,
+    wire: Wire,
     host: String,
     account: String,
     format: Format,
@@ -59,17 +67,79 @@ impl MetadataServer {
             account: "default".to_owned(),
             format: Format::default(),
             limits: Limits::default(),
+            clock: None,
         }
     }
 
+    /// The host, and port if any, that is asked.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The e-mail address of the attached service account.
+    ///
+    /// On GKE, a workload that is not linked to a service account has the name of its pool here.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] as for a token.
+    pub async fn email(&self) -> Result<String, SourceError> {
+        self.text(&self.account_path("email")).await
+    }
+
+    /// The universe this machine is in; `googleapis.com` for Google Cloud itself.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] as for a token. A server that knows no universes is in the default one.
+    pub async fn universe_domain(&self) -> Result<String, SourceError> {
+        match self
+            .text("/computeMetadata/v1/universe/universe-domain")
+            .await
+        {
+            Ok(universe) if !universe.is_empty() => Ok(universe),
+            Err(error) if error.status() != Some(StatusCode::NOT_FOUND) => Err(error),
+            _ => Ok(DEFAULT_UNIVERSE.to_owned()),
+        }
+    }
+
+    /// The account's access token.
+    pub(crate) async fn access_token(&self) -> Result<AccessToken, SourceError> {
+        let path = self.account_path("token");
+        let read = |response: &Response<Bytes>| {
+            let token: AccessAnswer =
+                serde_json::from_slice(accepted(response)?).map_err(|error| {
+                    invalid("the answer is not the JSON expected").with_cause(shape(&error))
+                })?;
+            let lifetime = Duration::from_secs(token.expires_in);
+            AccessToken::new(NAME, &token.access_token, self.wire.now(), lifetime)
+        };
+        self.wire.exchange(NAME, || self.get(&path), read).await
+    }
+
+    async fn text(&self, path: &str) -> Result<String, SourceError> {
+        let read = |response: &Response<Bytes>| {
+            Ok(String::from_utf8_lossy(accepted(response)?)
+                .trim()
+                .to_owned())
+        };
+        self.wire.exchange(NAME, || self.get(path), read).await
+    }
+
+    fn account_path(&self, key: &str) -> String {
+        let account = utf8_percent_encode(&self.account, UNRESERVED);
+        format!("/computeMetadata/v1/instance/service-accounts/{account}/{key}")
+    }
+
     fn request(&self, audience: &Audience) -> Result<Request<Bytes>, SourceError> {
-        let path = format!(
-            "/computeMetadata/v1/instance/service-accounts/{}/identity?audience={}&format={}",
-            utf8_percent_encode(&self.account, UNRESERVED),
-            utf8_percent_encode(audience.as_str(), UNRESERVED),
-            self.format.query(),
-        );
-        // Host and path apart, so that a host can be nothing but a host.
+        let audience = utf8_percent_encode(audience.as_str(), UNRESERVED);
+        let format = self.format.query();
+        self.get(&self.account_path(&format!("identity?audience={audience}&format={format}")))
+    }
+
+    /// Host and path are put together as parts, so that a host can be nothing but a host.
+    fn get(&self, path: &str) -> Result<Request<Bytes>, SourceError> {
         Uri::builder()
             .scheme("http")
             .authority(self.host.as_str())
@@ -95,13 +165,9 @@ impl MetadataServer {
 
 impl TokenSource for MetadataServer {
     async fn fetch(&self, audience: &Audience) -> Result<IdToken, SourceError> {
-        Exchange {
-            source_name: NAME,
-            transport: &self.transport,
-            limits: self.limits,
-        }
-        .run(|| self.request(audience), read)
-        .await
+        self.wire
+            .exchange(NAME, || self.request(audience), read)
+            .await
     }
 }
 
@@ -113,6 +179,7 @@ pub struct MetadataServerBuilder {
     account: String,
     format: Format,
     limits: Limits,
+    clock: Option<SharedClock>,
 }
 
 impl MetadataServerBuilder {
@@ -147,6 +214,13 @@ impl MetadataServerBuilder {
         self
     }
 
+    /// Reads the time from `clock`, to tell how long an access token is good for and whether this
+    /// machine's clock is off.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(SharedClock::new(clock));
+        self
+    }
+
     /// The source, on the ready-made transport, which never uses a proxy.
     ///
     /// # Errors
@@ -159,9 +233,13 @@ impl MetadataServerBuilder {
 
     /// The source, on a transport of your own, which must not use a proxy.
     pub fn build_with(self, transport: impl Transport) -> MetadataServer {
+        let mut wire = Wire::new(transport);
+        wire.limits = self.limits;
+        if let Some(clock) = self.clock {
+            wire = wire.with_clock(clock.0);
+        }
         MetadataServer {
-            transport: SharedTransport::new(transport),
-            limits: self.limits,
+            wire,
             host: self.host,
             account: self.account,
             format: self.format,
@@ -196,19 +274,24 @@ impl Format {
 }
 
 fn read(response: &Response<Bytes>) -> Result<IdToken, SourceError> {
-    let status = response.status();
-    let body = String::from_utf8_lossy(response.body());
-    if !has_flavor(response.headers()) {
-        return Err(without_flavor(status));
-    }
-    if !status.is_success() {
-        return Err(refusal(status, &body));
-    }
+    let body = String::from_utf8_lossy(accepted(response)?);
     let jwt = body.trim();
     if jwt.is_empty() {
         return Err(invalid("the answer is empty"));
     }
     IdToken::new(jwt).map_err(|error| invalid("the answer is not an ID token").with_cause(error))
+}
+
+/// The body of an answer that is Google's and a success.
+fn accepted(response: &Response<Bytes>) -> Result<&Bytes, SourceError> {
+    let status = response.status();
+    if !has_flavor(response.headers()) {
+        return Err(without_flavor(status));
+    }
+    if !status.is_success() {
+        return Err(refusal(status, &String::from_utf8_lossy(response.body())));
+    }
+    Ok(response.body())
 }
 
 fn has_flavor(headers: &HeaderMap) -> bool {
@@ -259,6 +342,12 @@ fn refusal(status: StatusCode, body: &str) -> SourceError {
 
 fn invalid(message: &str) -> SourceError {
     SourceError::new(SourceErrorKind::InvalidAnswer, NAME, message)
+}
+
+#[derive(Deserialize)]
+struct AccessAnswer {
+    access_token: Zeroizing<String>,
+    expires_in: u64,
 }
 
 const NAME: &str = "metadata server";

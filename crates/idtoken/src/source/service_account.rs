@@ -6,22 +6,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{Request, Response, Uri};
-use serde::Deserialize;
+use http::{Request, Response};
+use serde_json::{Map, Value};
 
-use self::assertion::Assertion;
+use self::assertion::{Assertion, Purpose};
 use self::key_file::KeyFile;
+use self::watched::WatchedKey;
 use super::TokenSource;
+use super::access::{AccessToken, AccessTokens, Identity};
+use super::file::CredentialsFile;
+use super::iam::GenerateIdToken;
+use super::impersonated::{DEFAULT_UNIVERSE, generate_url};
+use super::oauth::Answer;
+use super::wire::{Wire, form_post};
 use crate::audience::Audience;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::error::{SourceError, SourceErrorKind};
-use crate::exchange::{Exchange, Limits, status_error};
 use crate::token::IdToken;
-use crate::transport::{SharedTransport, Transport};
+use crate::transport::Transport;
 
 mod assertion;
 mod key_file;
+mod watched;
 
 /// ID tokens for a service account, from its JSON key file.
 ///
@@ -29,6 +35,10 @@ mod key_file;
 /// Google's `target_audience` claim). The token names the account by e-mail. The caller needs no
 /// permission beyond having the key, which is why keys are better avoided: prefer the metadata
 /// server or impersonation where they are to be had.
+///
+/// A file that changes on disk, as mounted secrets do, is read again at the next fetch. In another
+/// universe than `googleapis.com` there is no such exchange: there the key signs for
+/// `generateIdToken`, and the account needs `roles/iam.serviceAccountOpenIdTokenCreator` on itself.
 ///
 /// ```no_run
 /// use idtoken::{Audience, TokenCache, source::ServiceAccountKey};
@@ -41,10 +51,10 @@ mod key_file;
 /// ```
 #[derive(Clone)]
 pub struct ServiceAccountKey {
-    key: Arc<KeyFile>,
-    transport: SharedTransport,
-    clock: Arc<dyn Clock>,
-    limits: Limits,
+    key: Arc<WatchedKey>,
+    wire: Wire,
+    extra_claims: Map<String, Value>,
+    iam_endpoint: Option<String>,
 }
 
 impl ServiceAccountKey {
@@ -58,8 +68,8 @@ impl ServiceAccountKey {
     #[cfg(feature = "reqwest")]
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SourceError> {
         Ok(Self::assemble(
-            KeyFile::read(path.as_ref())?,
-            ready_transport()?,
+            WatchedKey::read(path.as_ref())?,
+            Wire::ready()?,
         ))
     }
 
@@ -70,10 +80,7 @@ impl ServiceAccountKey {
     /// As [`from_file`](Self::from_file).
     #[cfg(feature = "reqwest")]
     pub fn from_json(json: &str) -> Result<Self, SourceError> {
-        Ok(Self::assemble(
-            KeyFile::parse(json, "the key given")?,
-            ready_transport()?,
-        ))
+        Ok(Self::assemble(WatchedKey::given(json)?, Wire::ready()?))
     }
 
     /// Reads the key file at `path`, to be used on a transport of your own.
@@ -86,8 +93,8 @@ impl ServiceAccountKey {
         transport: impl Transport,
     ) -> Result<Self, SourceError> {
         Ok(Self::assemble(
-            KeyFile::read(path.as_ref())?,
-            SharedTransport::new(transport),
+            WatchedKey::read(path.as_ref())?,
+            Wire::new(transport),
         ))
     }
 
@@ -97,133 +104,163 @@ impl ServiceAccountKey {
     ///
     /// As [`from_file`](Self::from_file).
     pub fn from_json_with(json: &str, transport: impl Transport) -> Result<Self, SourceError> {
-        let key = KeyFile::parse(json, "the key given")?;
-        Ok(Self::assemble(key, SharedTransport::new(transport)))
+        Ok(Self::assemble(
+            WatchedKey::given(json)?,
+            Wire::new(transport),
+        ))
     }
 
     /// Reads the time for the assertion from `clock`.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.wire = self.wire.with_clock(Arc::new(clock));
         self
     }
 
     /// Bounds one try by `per_try` (3 s by default) and all tries by `total` (9 s by default).
     #[must_use]
     pub fn with_timeouts(mut self, per_try: Duration, total: Duration) -> Self {
-        self.limits = Limits {
-            per_try,
-            total,
-            ..self.limits
-        };
+        self.wire.limits.per_try = per_try;
+        self.wire.limits.total = total;
+        self
+    }
+
+    /// Puts a claim of your own into the assertion.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceErrorKind::Misconfigured`] for the claims that the exchange itself is made of:
+    /// `iss`, `sub`, `aud`, `iat`, `exp`, `target_audience`, and `scope`, which excludes it.
+    pub fn with_claim(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<Value>,
+    ) -> Result<Self, SourceError> {
+        let name = name.into();
+        if assertion::RESERVED.contains(&name.as_str()) {
+            return Err(misconfigured(format!(
+                "the claim \"{name}\" is not for you to set"
+            )));
+        }
+        self.extra_claims.insert(name, value.into());
+        Ok(self)
+    }
+
+    /// Asks IAM Credentials at this origin, where the key's universe has no token endpoint.
+    #[must_use]
+    pub fn with_iam_endpoint(mut self, origin: impl Into<String>) -> Self {
+        self.iam_endpoint = Some(origin.into());
         self
     }
 
     /// The account's e-mail address.
     #[must_use]
-    pub fn email(&self) -> &str {
-        &self.key.email
+    pub fn email(&self) -> String {
+        self.key.current().email.clone()
     }
 
-    fn assemble(key: KeyFile, transport: SharedTransport) -> Self {
+    /// An access token that needs no exchange: a JWT signed by the key itself, for IAM only.
+    pub(crate) fn self_signed_token(&self) -> Result<AccessToken, SourceError> {
+        let key = self.key.latest();
+        let now = self.wire.now();
+        let jwt = Assertion::new(&key, Purpose::CallIam, now, &Map::new()).sign(&key)?;
+        AccessToken::new(NAME, &jwt, now, assertion::LIFETIME)
+    }
+
+    pub(crate) fn from_credentials(
+        file: &CredentialsFile,
+        wire: Wire,
+    ) -> Result<Self, SourceError> {
+        Ok(Self::assemble(
+            WatchedKey::fixed(KeyFile::parse(file.text(), file.name())?),
+            wire,
+        ))
+    }
+
+    pub(crate) fn watching(path: &Path, wire: Wire) -> Result<Self, SourceError> {
+        Ok(Self::assemble(WatchedKey::read(path)?, wire))
+    }
+
+    fn assemble(key: WatchedKey, wire: Wire) -> Self {
         Self {
             key: Arc::new(key),
-            transport,
-            clock: Arc::new(SystemClock),
-            limits: Limits::default(),
+            wire,
+            extra_claims: Map::new(),
+            iam_endpoint: None,
         }
     }
 
-    fn request(&self, audience: &Audience) -> Result<Request<Bytes>, SourceError> {
-        let assertion = Assertion::new(&self.key, audience, self.clock.now()).sign(&self.key)?;
-        let form = form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
-            .append_pair("assertion", &assertion)
-            .finish();
-        Request::post(self.key.token_uri.clone())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Bytes::from(form))
-            .map_err(|error| misconfigured("the token endpoint cannot be asked").with_cause(error))
+    fn request(&self, key: &KeyFile, audience: &Audience) -> Result<Request<Bytes>, SourceError> {
+        let purpose = Purpose::Exchange {
+            target_audience: audience.as_str(),
+        };
+        let assertion = Assertion::new(key, purpose, self.wire.now(), &self.extra_claims);
+        let assertion = assertion.sign(key)?;
+        form_post(
+            NAME,
+            &key.token_uri,
+            &[
+                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+                ("assertion", &assertion),
+            ],
+        )
+    }
+
+    /// Outside the default universe: the account mints its own token through IAM.
+    async fn fetch_by_iam(
+        &self,
+        key: &KeyFile,
+        audience: &Audience,
+    ) -> Result<IdToken, SourceError> {
+        let url = generate_url(
+            NAME,
+            self.iam_endpoint.as_deref(),
+            &key.universe,
+            &key.email,
+        )?;
+        let base = Identity::ServiceAccount(self.clone());
+        GenerateIdToken {
+            source_name: NAME,
+            url,
+            target: key.email.clone(),
+            delegates: Vec::new(),
+            include_email: true,
+            base: AccessTokens::new(base, Arc::clone(self.wire.clock())),
+            wire: self.wire.clone(),
+        }
+        .fetch(audience)
+        .await
     }
 }
 
 impl TokenSource for ServiceAccountKey {
     async fn fetch(&self, audience: &Audience) -> Result<IdToken, SourceError> {
-        Exchange {
-            source_name: NAME,
-            transport: &self.transport,
-            limits: self.limits,
+        let key = self.key.latest();
+        if key.universe != DEFAULT_UNIVERSE {
+            return self.fetch_by_iam(&key, audience).await;
         }
-        .run(|| self.request(audience), read)
-        .await
+        self.wire
+            .exchange(NAME, || self.request(&key, audience), read)
+            .await
     }
 }
 
 impl fmt::Debug for ServiceAccountKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key.current();
         f.debug_struct("ServiceAccountKey")
-            .field("email", &self.key.email)
-            .field("token_uri", &self.key.token_uri)
+            .field("email", &key.email)
+            .field("token_uri", &key.token_uri)
             .finish_non_exhaustive()
     }
 }
 
-#[cfg(feature = "reqwest")]
-fn ready_transport() -> Result<SharedTransport, SourceError> {
-    crate::transport::ReqwestTransport::new()
-        .map(SharedTransport::new)
-        .map_err(|error| misconfigured("the HTTP client cannot be set up").with_cause(error))
-}
-
 fn read(response: &Response<Bytes>) -> Result<IdToken, SourceError> {
-    if !response.status().is_success() {
-        return Err(refusal(response));
-    }
-    let answer: Answer = serde_json::from_slice(response.body()).map_err(|error| {
-        invalid("the answer is not the JSON expected").with_cause(shape(&error))
-    })?;
+    let answer = Answer::read(NAME, response)?;
     let jwt = answer
         .id_token
         .ok_or_else(|| invalid("the answer has no id_token in it"))?;
     IdToken::new(&jwt).map_err(|error| invalid("the id_token is not an ID token").with_cause(error))
-}
-
-/// Google's OAuth errors carry a code and a text; some codes mean "later" whatever the status.
-fn refusal(response: &Response<Bytes>) -> SourceError {
-    let Ok(refusal) = serde_json::from_slice::<Refusal>(response.body()) else {
-        return status_error(NAME, response, "the token endpoint answered with an error");
-    };
-    let message = refusal
-        .error_description
-        .as_deref()
-        .unwrap_or("the token endpoint said no");
-    let code = refusal.error.as_str();
-    let later = [code, message]
-        .iter()
-        .any(|text| TRANSIENT_CODES.contains(text));
-    let error = if later {
-        SourceError::new(SourceErrorKind::Transient, NAME, message).with_status(response.status())
-    } else {
-        status_error(NAME, response, message)
-    };
-    let error = error.with_code(code);
-    if code != "invalid_grant" {
-        error
-    } else if message.contains("iat and exp") {
-        error.with_advice("this machine's clock is probably wrong: check it against a time server")
-    } else {
-        error.with_advice("the key may have been deleted, or its account disabled: make a new key")
-    }
-}
-
-/// Where JSON went wrong, without quoting what stood there.
-fn shape(error: &serde_json::Error) -> String {
-    format!(
-        "{:?} error at line {} column {}",
-        error.classify(),
-        error.line(),
-        error.column()
-    )
 }
 
 fn invalid(message: &str) -> SourceError {
@@ -234,32 +271,7 @@ fn misconfigured(message: impl AsRef<str>) -> SourceError {
     SourceError::new(SourceErrorKind::Misconfigured, NAME, message)
 }
 
-/// An endpoint that may be sent a signed assertion: https, or http on this machine.
-fn checked_endpoint(text: &str) -> Option<Uri> {
-    let uri: Uri = text.parse().ok()?;
-    let host = uri.host()?;
-    let plain = matches!(uri.scheme_str(), Some("http")) && crate::loopback::is_loopback(host);
-    (uri.scheme_str() == Some("https") || plain).then_some(uri)
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    id_token: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    error: String,
-    error_description: Option<String>,
-}
-
 const NAME: &str = "service account key";
-
-const TRANSIENT_CODES: [&str; 3] = [
-    "internal_failure",
-    "server_error",
-    "temporarily_unavailable",
-];
 
 #[cfg(test)]
 mod tests;

@@ -12,8 +12,10 @@ use super::judge::Rules;
 use super::keeper::{Keeper, KeeperSettings, Remote};
 use super::keys::KeySet;
 use super::policy::{Policy, Principal, PrincipalFault};
-use super::{Claims, Inner, Verifier};
+use super::seen::Seen;
+use super::{Claims, CurrentPolicy, Inner, Verifier};
 use crate::clock::{Clock, SystemClock};
+use crate::danger::CloudRunService;
 use crate::inbound::TokenHeader;
 use crate::transport::{SharedTransport, Transport};
 
@@ -29,8 +31,10 @@ pub struct VerifierBuilder {
     keeper: KeeperSettings,
     leeway: Duration,
     policy: Policy,
+    remembered_tokens: usize,
     token_header: TokenHeader,
     transport: Option<SharedTransport>,
+    trusted_front_end: Option<CloudRunService>,
 }
 
 impl VerifierBuilder {
@@ -72,6 +76,24 @@ impl VerifierBuilder {
     #[must_use]
     pub fn danger_any_google_identity(mut self) -> Self {
         self.policy.allow_anyone();
+        self
+    }
+
+    /// Believes tokens of Google's whose signature Cloud Run's IAM check took off: it put
+    /// `SIGNATURE_REMOVED_BY_GOOGLE` in the place of the one that it had checked.
+    ///
+    /// All other checks and the identity rules still hold. But nothing is left that this process
+    /// could check the token's authenticity by, and *anyone can write that note*. It is a hole
+    ///
+    /// * when the service is public (`allUsers` may invoke it, or the invoker check is off), now or
+    ///   after somebody's later change: then nobody checked anything;
+    /// * when requests can come past the front end: from a sidecar, or another port.
+    ///
+    /// Better: have callers send the token in both headers, as this project's tower layer can. The
+    /// front end strips only the one that it checks, and the other is verified here.
+    #[must_use]
+    pub fn danger_trust_cloud_run_iam(mut self, service: CloudRunService) -> Self {
+        self.trusted_front_end = Some(service);
         self
     }
 
@@ -129,6 +151,17 @@ impl VerifierBuilder {
         self
     }
 
+    /// For how many verified tokens the verdict is remembered; zero switches that off. Default:
+    /// 4,096, which may hold some four mebibytes of claims; at most 1,048,576.
+    ///
+    /// What is remembered is the SHA-256 of the token and its claims, not the token. It counts no
+    /// longer once the token has expired, its key has left the issuer's set, or the policy changed.
+    #[must_use]
+    pub fn remember_tokens(mut self, count: usize) -> Self {
+        self.remembered_tokens = count;
+        self
+    }
+
     /// Where requests carry their token. Default: [`TokenHeader::cloud_run`].
     #[must_use]
     pub fn token_header(mut self, header: TokenHeader) -> Self {
@@ -171,16 +204,31 @@ impl VerifierBuilder {
             issuers,
             leeway: self.leeway,
         };
-        let policy = ArcSwap::from_pointee(self.policy);
+        let policy = CurrentPolicy {
+            policy: Arc::new(self.policy),
+            version: 0,
+        };
+        let policy = ArcSwap::from_pointee(policy);
         let (clock, token_header) = (self.clock, self.token_header);
+        let seen = Seen::new(self.remembered_tokens);
+        if let Some(service) = &self.trusted_front_end {
+            tracing::warn!(
+                service = service.name(),
+                "tokens without signature are believed: this is safe only while nobody but callers \
+                 with the invoker role can reach the service"
+            );
+        }
+        let inner = Inner {
+            rules,
+            policy,
+            keepers,
+            clock,
+            seen,
+            token_header,
+            trusts_front_end: self.trusted_front_end.is_some(),
+        };
         Ok(Verifier {
-            inner: Arc::new(Inner {
-                rules,
-                policy,
-                keepers,
-                clock,
-                token_header,
-            }),
+            inner: Arc::new(inner),
         })
     }
 }
@@ -195,8 +243,10 @@ impl Default for VerifierBuilder {
             keeper: KeeperSettings::default(),
             leeway: Duration::from_secs(10),
             policy: Policy::default(),
+            remembered_tokens: 4096,
             token_header: TokenHeader::default(),
             transport: None,
+            trusted_front_end: None,
         }
     }
 }

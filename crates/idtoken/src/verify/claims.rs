@@ -137,6 +137,15 @@ impl Claims {
         }
     }
 
+    /// `iat`, `exp` and `nbf` in seconds since 1970.
+    pub(crate) fn seconds(&self) -> (u64, u64, Option<u64>) {
+        (
+            self.inner.iat.unwrap_or(u64::MAX),
+            self.inner.exp.unwrap_or_default(),
+            self.inner.nbf,
+        )
+    }
+
     fn text(&self, known: Known) -> Option<&str> {
         self.inner.known(known)
     }

@@ -31,7 +31,8 @@ impl<'t> Jws<'t> {
         else {
             return Err(Malformed::NotThreeParts);
         };
-        if header.is_empty() || payload.is_empty() || signature.is_empty() {
+        // An empty payload is a JWS, if no JWT: that is found when it is read as claims.
+        if header.is_empty() || signature.is_empty() {
             return Err(Malformed::NotThreeParts);
         }
         let signing_input = token
@@ -109,6 +110,7 @@ impl Header {
             is_jwt: true,
             key_id: None,
         };
+        let mut is_mistyped = false;
         json::read_object(text, MAX_HEADER_MEMBERS, |name, value| {
             match (name, value) {
                 ("alg", Value::Text(alg)) => header.algorithm = Algorithm::from_name(&alg),
@@ -117,10 +119,17 @@ impl Header {
                 // A media type, so its case says nothing (RFC 7519 §5.1).
                 ("typ", Value::Text(typ)) => header.is_jwt = typ.eq_ignore_ascii_case("JWT"),
                 ("typ", _) => header.is_jwt = false,
+                // Ignored, but when they are no text the header is none that RFC 7515 knows.
+                ("cty" | "jku" | "x5t" | "x5t#S256" | "x5u", value) => {
+                    is_mistyped |= !matches!(value, Value::Text(_));
+                }
                 _ => {}
             }
         })
         .ok_or(Malformed::HeaderNotObject)?;
+        if is_mistyped {
+            return Err(Malformed::HeaderMistyped);
+        }
         Ok(header)
     }
 
@@ -206,11 +215,13 @@ impl fmt::Debug for KeyId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Malformed {
+    /// A header field that RFC 7515 §4.1 wants to be text is not.
+    HeaderMistyped,
     /// The first part is not one JSON object with each name once.
     HeaderNotObject,
     /// A part is not base64url without padding and without stray bits.
     NotBase64Url,
-    /// There are not exactly three parts, or one of them is empty.
+    /// There are not exactly three parts, or header or signature is empty.
     NotThreeParts,
     /// The second part is not one JSON object with each name once.
     PayloadNotObject,
@@ -221,6 +232,7 @@ pub enum Malformed {
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::HeaderMistyped => "a header field is not of its type",
             Self::HeaderNotObject => "header is not a JSON object with distinct names",
             Self::NotBase64Url => "a part is not unpadded base64url",
             Self::NotThreeParts => "not three parts separated by dots",
@@ -336,7 +348,6 @@ mod tests {
             "...",
             "a.b",
             "e30.e30",
-            "e30..c2ln",
             ".e30.c2ln",
             "e30.e30.",
         ] {
@@ -426,6 +437,7 @@ mod tests {
             assert_eq!(refusal(&token), Malformed::PayloadNotObject, "{payload}");
         }
         assert_eq!(refusal("e30._w.c2ln"), Malformed::PayloadNotObject);
+        assert_eq!(refusal("e30..c2ln"), Malformed::PayloadNotObject);
     }
 
     #[test]
@@ -479,6 +491,15 @@ mod tests {
         assert!(is_jwt(r#"{"typ":"jwt"}"#));
         assert!(!is_jwt(r#"{"typ":"at+jwt"}"#));
         assert!(!is_jwt(r#"{"typ":null}"#));
+    }
+
+    #[test]
+    fn registered_fields_that_are_ignored_must_be_texts_all_the_same() {
+        for name in ["cty", "jku", "x5t", "x5t#S256", "x5u"] {
+            assert!(Jws::parse(&with_header(&format!(r#"{{"{name}":"x"}}"#))).is_ok());
+            let mistyped = with_header(&format!(r#"{{"{name}":["x"]}}"#));
+            assert_eq!(refusal(&mistyped), Malformed::HeaderMistyped, "{name}");
+        }
     }
 
     #[test]

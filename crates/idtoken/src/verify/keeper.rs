@@ -54,6 +54,14 @@ impl Keeper {
             Self::Remote(remote) => remote.with_key(id, algorithm, now, patience, read),
         }
     }
+
+    /// Whether the key with this fingerprint is held, for a token that was verified with it before.
+    pub(crate) fn holds(&self, fingerprint: &[u8; 32], now: SystemTime) -> bool {
+        match self {
+            Self::Fixed(keys) => keys.contains(fingerprint),
+            Self::Remote(remote) => remote.holds(fingerprint, now),
+        }
+    }
 }
 
 /// Whether a caller can still wait for a fetch, or has waited.
@@ -196,6 +204,17 @@ impl Remote {
             Ok(Boarding::Landed(Err(error))) => Lookup::Unavailable(error),
             Err(error) => Lookup::Unavailable(error.into()),
         }
+    }
+
+    fn holds(&self, fingerprint: &[u8; 32], now: SystemTime) -> bool {
+        let held = self.shared.held.load();
+        let Some(held) = held.as_deref().filter(|held| held.freshness.is_usable(now)) else {
+            return false;
+        };
+        if held.freshness.is_due(now) {
+            self.refresh_ahead(now);
+        }
+        held.keys.contains(fingerprint)
     }
 
     /// Nobody can be served: all wait for one fetch.

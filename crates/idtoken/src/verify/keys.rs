@@ -9,7 +9,10 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2
 use base64::Engine as _;
 use serde::Deserialize;
 
+use super::json::{self, Value};
 use super::jws::{Algorithm, MAX_KEY_ID_BYTES, STRICT_BASE64URL};
+
+mod pem;
 
 /// The public keys of an issuer.
 ///
@@ -30,7 +33,8 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JSON Web Key Set (RFC 7517 §5).
+    /// Reads a JSON Web Key Set (RFC 7517 §5), or an object from key id to PEM text, of X.509
+    /// certificates or of bare public keys, as Google's older endpoints have it.
     ///
     /// A key that cannot be used is skipped, so that one broken or newfangled key does not take the
     /// others with it: no `kid`, a `use` other than `sig`, another algorithm than RS256 or ES256 on
@@ -40,15 +44,31 @@ impl KeySet {
     ///
     /// When the text is no key set, or no usable key is left, or it holds more than 256.
     pub fn from_json(json: &[u8]) -> Result<Self, KeySetError> {
-        let set: JwkSet = serde_json::from_slice(json).map_err(|_| KeySetError::NotAKeySet)?;
-        if set.keys.len() > MAX_KEYS {
-            return Err(KeySetError::TooManyKeys);
+        match serde_json::from_slice::<JwkSet>(json) {
+            Ok(set) if set.keys.len() > MAX_KEYS => Err(KeySetError::TooManyKeys),
+            Ok(set) => Self::from_keys(set.keys.into_iter().map(|jwk| {
+                let jwk: Jwk = serde_json::from_value(jwk).ok()?;
+                Key::from_jwk(&jwk)
+            })),
+            Err(_) => Self::from_pem_by_id(json),
         }
-        let keys = set.keys.into_iter().map(|jwk| {
-            let jwk: Jwk = serde_json::from_value(jwk).ok()?;
-            Key::from_jwk(&jwk)
-        });
-        Self::from_keys(keys)
+    }
+
+    fn from_pem_by_id(json: &[u8]) -> Result<Self, KeySetError> {
+        let text = std::str::from_utf8(json).map_err(|_| KeySetError::NotAKeySet)?;
+        let (mut keys, mut holds_pem) = (Vec::new(), false);
+        json::read_object(text, MAX_KEYS, |id, value| {
+            let Value::Text(text) = value else {
+                return keys.push(None);
+            };
+            holds_pem |= text.contains("-----BEGIN");
+            keys.push(pem::key(id, &text));
+        })
+        .ok_or(KeySetError::NotAKeySet)?;
+        if !holds_pem {
+            return Err(KeySetError::NotAKeySet);
+        }
+        Self::from_keys(keys.into_iter())
     }
 
     /// The ids of the keys that can be used.
@@ -66,6 +86,10 @@ impl KeySet {
         self.keys
             .iter()
             .find(|key| *key.id == *id && key.algorithm == algorithm)
+    }
+
+    pub(crate) fn contains(&self, fingerprint: &[u8; 32]) -> bool {
+        self.keys.iter().any(|key| key.fingerprint == *fingerprint)
     }
 
     fn from_keys(candidates: impl Iterator<Item = Option<Key>>) -> Result<Self, KeySetError> {

@@ -9,6 +9,14 @@ use super::testing::*;
 use super::*;
 use crate::clock::ManualClock;
 
+mod attacks;
+mod corpora;
+mod differential;
+mod explain;
+mod issuers;
+mod properties;
+mod seen;
+
 /// A verifier that knows RSA key 0 as `k0`, key 1 as `k1`, and a P-256 key as `ec`.
 fn verifier() -> Verifier {
     builder().keys(keys()).build().unwrap()

@@ -1,6 +1,6 @@
 use super::*;
 use crate::token::tests::unsigned;
-use crate::transport::TransportErrorKind;
+use crate::transport::{TransportError, TransportErrorKind};
 
 /// A transport that is never asked.
 struct Unused;

@@ -1,7 +1,5 @@
 //! The JSON key file, checked when it is read.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use aws_lc_rs::rsa::KeySize;
@@ -12,33 +10,37 @@ use rustls_pki_types::pem::PemObject;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{checked_endpoint, misconfigured, shape};
+use super::misconfigured;
 use crate::error::SourceError;
+use crate::source::endpoint::https_or_local;
+use crate::source::file::read_text;
+use crate::source::impersonated::DEFAULT_UNIVERSE;
+use crate::source::oauth::shape;
 
 /// What of a key file is needed to sign for its account.
-pub(super) struct KeyFile {
+pub(crate) struct KeyFile {
     pub(super) email: String,
     pub(super) key_id: String,
     pub(super) key: RsaKeyPair,
     pub(super) token_uri: Uri,
+    pub(super) universe: String,
 }
 
 impl KeyFile {
     pub(super) fn read(path: &Path) -> Result<Self, SourceError> {
         let name = format!("key file {}", path.display());
-        let fail = |problem: &str| misconfigured(format!("{name} {problem}"));
-        let mut text = Zeroizing::new(String::new());
-        File::open(path)
-            .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-            .map_err(|error| fail("cannot be read").with_cause(error))?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(fail("is longer than 64 KiB"));
-        }
+        let text = read_text(path).map_err(|(problem, cause)| {
+            let error = misconfigured(format!("{name} {problem}"));
+            match cause {
+                Some(cause) => error.with_cause(cause),
+                None => error,
+            }
+        })?;
         Self::parse(&text, &name)
     }
 
     /// Checks the text of a key file; `name` says in errors which one.
-    pub(super) fn parse(json: &str, name: &str) -> Result<Self, SourceError> {
+    pub(crate) fn parse(json: &str, name: &str) -> Result<Self, SourceError> {
         let fail = |problem: &str| misconfigured(format!("{name} {problem}"));
         let fields: Fields = serde_json::from_str(json).map_err(|error| {
             fail("is not the JSON of a service account key").with_cause(shape(&error))
@@ -54,13 +56,7 @@ impl KeyFile {
         }
         let universe = fields
             .universe_domain
-            .as_deref()
-            .unwrap_or(DEFAULT_UNIVERSE);
-        if universe != DEFAULT_UNIVERSE {
-            return Err(fail(&format!(
-                "has universe_domain \"{universe}\", where no token endpoint exists"
-            )));
-        }
+            .unwrap_or_else(|| DEFAULT_UNIVERSE.to_owned());
         let missing = |field: &str| fail(&format!("has no field \"{field}\""));
         let email = fields.client_email.ok_or_else(|| missing("client_email"))?;
         let key_id = fields
@@ -70,7 +66,7 @@ impl KeyFile {
         let key = rsa_key(pem.as_bytes())
             .map_err(|problem| fail(&format!("has a field \"private_key\" {problem}")))?;
         let token_uri = fields.token_uri.as_deref().unwrap_or(DEFAULT_TOKEN_URI);
-        let token_uri = checked_endpoint(token_uri).ok_or_else(|| {
+        let token_uri = https_or_local(token_uri).ok_or_else(|| {
             fail("has a field \"token_uri\" that is no https URL (http only on this machine)")
         })?;
         Ok(Self {
@@ -78,6 +74,7 @@ impl KeyFile {
             key_id,
             key,
             token_uri,
+            universe,
         })
     }
 }
@@ -110,7 +107,3 @@ struct Fields {
 }
 
 const DEFAULT_TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
-const DEFAULT_UNIVERSE: &str = "googleapis.com";
-
-/// Real key files have about 2,300 bytes.
-const MAX_BYTES: u64 = 64 * 1024;

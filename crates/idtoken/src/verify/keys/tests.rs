@@ -155,3 +155,96 @@ fn a_fingerprint_tells_keys_apart_and_recognises_them() {
     assert_eq!(fingerprint(Signer::rsa(0)), fingerprint(Signer::rsa(0)));
     assert_ne!(fingerprint(Signer::rsa(0)), fingerprint(Signer::rsa(1)));
 }
+
+/// DER, for keys in PEM.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let len = content.len();
+    let mut out = vec![tag];
+    match len {
+        0..=0x7f => out.push(len as u8),
+        0x80..=0xff => out.extend([0x81, len as u8]),
+        _ => out.extend([0x82, (len >> 8) as u8, len as u8]),
+    }
+    out.extend(content);
+    out
+}
+
+fn pem_text(label: &str, der: &[u8]) -> String {
+    let body = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+}
+
+fn rsa_info(signer: &Signer) -> Vec<u8> {
+    let jwk = signer.jwk("k");
+    let number = |name: &str| {
+        let mut bytes = vec![0];
+        bytes.extend(unb64(jwk[name].as_str().unwrap()));
+        der(2, &bytes)
+    };
+    let key = der(0x30, &[number("n"), number("e")].concat());
+    let oid = [0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+    der(
+        0x30,
+        &[der(0x30, &oid), der(3, &[&[0][..], &key].concat())].concat(),
+    )
+}
+
+fn certificate(info: &[u8]) -> Vec<u8> {
+    let fields = [
+        der(0xa0, &der(2, &[2])),
+        der(2, &[1]),
+        der(0x30, &[]),
+        der(0x30, &[]),
+        der(0x30, &[]),
+        der(0x30, &[]),
+        info.to_vec(),
+    ];
+    der(
+        0x30,
+        &[der(0x30, &fields.concat()), der(0x30, &[]), der(3, &[0])].concat(),
+    )
+}
+
+#[test]
+fn x509_json_and_pem_public_keys_are_read_as_the_same_keys() {
+    let info = rsa_info(Signer::rsa(0));
+    let from_jwks = key_set(&[Signer::rsa(0).jwk("k")]);
+    let key = from_jwks.keys.first().unwrap().fingerprint();
+    for pem in [
+        pem_text("CERTIFICATE", &certificate(&info)),
+        pem_text("PUBLIC KEY", &info),
+    ] {
+        let set = KeySet::from_json(json!({ "k": pem }).to_string().as_bytes()).unwrap();
+        assert!(set.contains(key));
+        assert_eq!(set.key_ids().collect::<Vec<_>>(), ["k"]);
+    }
+}
+
+#[test]
+fn x509_broken_is_skipped_and_never_a_panic() {
+    let whole = certificate(&rsa_info(Signer::rsa(0)));
+    for len in 0..whole.len() - 8 {
+        let set = json!({ "k": pem_text("CERTIFICATE", &whole[..len]) }).to_string();
+        assert_eq!(read(&set), Err(KeySetError::NoUsableKey), "cut at {len}");
+    }
+    for index in 0..whole.len() {
+        let mut broken = whole.clone();
+        broken[index] ^= 0x81;
+        let set = json!({
+            "k": pem_text("CERTIFICATE", &broken), "good": pem_text("CERTIFICATE", &whole),
+        });
+        assert!(KeySet::from_json(set.to_string().as_bytes()).is_ok());
+    }
+    for text in [
+        "",
+        "-----BEGIN CERTIFICATE-----",
+        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----",
+    ] {
+        assert!(read(&json!({ "k": text }).to_string()).is_err());
+    }
+    let rsa_1024 = json!({"kty": "RSA"});
+    assert_eq!(
+        read(&json!({ "k": rsa_1024 }).to_string()),
+        Err(KeySetError::NotAKeySet)
+    );
+}

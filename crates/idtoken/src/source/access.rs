@@ -1,0 +1,156 @@
+//! Access tokens: what the sources that call IAM Credentials authenticate with themselves.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::HeaderValue;
+
+use super::authorized_user::AuthorizedUser;
+use super::external_account::ExternalAccount;
+use super::metadata::MetadataServer;
+use super::service_account::ServiceAccountKey;
+use crate::clock::Clock;
+use crate::error::{SourceError, SourceErrorKind};
+use crate::flight::{Boarding, Flight, FlightError};
+
+/// An access token, ready to be sent.
+pub(crate) struct AccessToken {
+    pub(crate) bearer: HeaderValue,
+    expires_at: SystemTime,
+}
+
+impl AccessToken {
+    /// Takes the text of a token that lives for `lifetime` from `now` on.
+    pub(crate) fn new(
+        source_name: &'static str,
+        text: &str,
+        now: SystemTime,
+        lifetime: Duration,
+    ) -> Result<Self, SourceError> {
+        let mut bearer = HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| {
+            SourceError::new(
+                SourceErrorKind::InvalidAnswer,
+                source_name,
+                "the access token has characters that no header holds",
+            )
+        })?;
+        bearer.set_sensitive(true);
+        Ok(Self {
+            bearer,
+            expires_at: now + lifetime,
+        })
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who an access token is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Identity {
+    ExternalAccount(Arc<ExternalAccount>),
+    Metadata(MetadataServer),
+    ServiceAccount(ServiceAccountKey),
+    User(AuthorizedUser),
+}
+
+impl Identity {
+    async fn fetch(&self) -> Result<AccessToken, SourceError> {
+        match self {
+            Self::ExternalAccount(source) => source.federated_token().await,
+            Self::Metadata(source) => source.access_token().await,
+            Self::ServiceAccount(source) => source.self_signed_token(),
+            Self::User(source) => source.access_token().await,
+        }
+    }
+}
+
+/// One access token, kept until shortly before its end, fetched once for all who want it.
+#[derive(Clone)]
+pub(crate) struct AccessTokens {
+    identity: Identity,
+    clock: Arc<dyn Clock>,
+    held: Arc<Mutex<Option<Arc<AccessToken>>>>,
+    flight: Arc<Flight<Result<Arc<AccessToken>, SourceError>>>,
+}
+
+impl AccessTokens {
+    pub(crate) fn new(identity: Identity, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            identity,
+            clock,
+            held: Arc::default(),
+            flight: Arc::new(Flight::new(LONGEST_FETCH)),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) async fn get(&self) -> Result<Arc<AccessToken>, SourceError> {
+        if let Some(token) = self.usable() {
+            return Ok(token);
+        }
+        let boarding = self.flight.enter(
+            || self.usable().map(Ok),
+            || {
+                let (identity, held) = (self.identity.clone(), Arc::clone(&self.held));
+                async move {
+                    let token = Arc::new(identity.fetch().await?);
+                    *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&token));
+                    Ok(token)
+                }
+            },
+        );
+        match boarding {
+            Ok(Boarding::Landed(outcome)) => outcome,
+            Ok(Boarding::Wait(waiter)) => waiter.wait().await.unwrap_or_else(|e| Err(lost(e))),
+            Err(error) => Err(lost(error)),
+        }
+    }
+
+    /// Drops `token`, which was refused with 401, so that the next call fetches another.
+    pub(crate) fn distrust(&self, token: &Arc<AccessToken>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, token)) {
+            *held = None;
+        }
+    }
+
+    fn usable(&self) -> Option<Arc<AccessToken>> {
+        let soon = self.clock.now() + MARGIN;
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref()
+            .filter(|token| soon < token.expires_at)
+            .map(Arc::clone)
+    }
+}
+
+impl fmt::Debug for AccessTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessTokens")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+fn lost(error: FlightError) -> SourceError {
+    let message = match error {
+        FlightError::Lost => "the access token fetch was interrupted",
+        FlightError::NoRuntime => "an access token fetch takes a tokio runtime",
+    };
+    SourceError::new(SourceErrorKind::Transient, "access token", message)
+}
+
+/// As for ID tokens: after the metadata server has rolled over to its next token.
+const MARGIN: Duration = Duration::from_secs(225);
+
+/// Longer than any source may take, executables of external accounts included.
+const LONGEST_FETCH: Duration = Duration::from_secs(150);

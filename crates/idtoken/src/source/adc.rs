@@ -1,0 +1,389 @@
+//! Application default credentials: what the surroundings say this program is.
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::environment::Environment;
+use super::TokenSource;
+use super::access::Identity;
+use super::authorized_user::AuthorizedUser;
+use super::endpoint::AllowedHosts;
+use super::external_account::ExternalAccount;
+use super::file::{self, CredentialsFile};
+use super::impersonated::{Base, Impersonated};
+use super::metadata::MetadataServer;
+use super::presence::Presence;
+use super::service_account::ServiceAccountKey;
+use super::wire::Wire;
+use crate::audience::Audience;
+use crate::clock::{Clock, SharedClock};
+use crate::error::{SourceError, SourceErrorKind};
+use crate::token::IdToken;
+use crate::transport::Transport;
+
+mod environment;
+
+/// Finds the credentials of this machine or person, in the order that Google's libraries have:
+///
+/// 1. the file that `GOOGLE_APPLICATION_CREDENTIALS` names;
+/// 2. gcloud's file, `application_default_credentials.json`;
+/// 3. the metadata server, if there is one.
+///
+/// A file that is named but missing, or there but not to be understood, is an error and never
+/// skipped: the program would otherwise run as somebody else.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let source = idtoken::source::default().await?;
+/// println!("{}", source.describe());
+/// let tokens = idtoken::TokenCache::new(source);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`SourceErrorKind::Misconfigured`], with what was looked for and what to do, when there are
+/// none or they cannot be used.
+#[cfg(feature = "reqwest")]
+pub async fn default() -> Result<DefaultSource, SourceError> {
+    DefaultSource::builder().build().await
+}
+
+/// Tokens of the service account `target`, on the authority of whatever [`default`] finds.
+///
+/// The one-liner for laptops: log in with `gcloud auth application-default login`, and be granted
+/// `roles/iam.serviceAccountOpenIdTokenCreator` on the account.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let source = idtoken::source::impersonating("caller@project.iam.gserviceaccount.com").await?;
+/// let tokens = idtoken::TokenCache::new(source);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`default`].
+#[cfg(feature = "reqwest")]
+pub async fn impersonating(target: impl Into<String>) -> Result<Impersonated, SourceError> {
+    Impersonated::builder(target, default().await?.into_base()?).build()
+}
+
+/// Credentials that were found, as a source.
+#[derive(Clone, Debug)]
+pub struct DefaultSource {
+    found: Found,
+    reason: String,
+}
+
+impl DefaultSource {
+    /// Sets what is looked at.
+    pub fn builder() -> DefaultSourceBuilder {
+        DefaultSourceBuilder {
+            environment: None,
+            clock: None,
+            allowed: AllowedHosts::default(),
+            presence: Presence::of_process(),
+        }
+    }
+
+    /// What was chosen and why, in a sentence for logs. Holds no secret.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let who = match &self.found {
+            Found::External(source) => match source.target() {
+                Some(target) => format!("external account, impersonating {target}"),
+                None => "external account".to_owned(),
+            },
+            Found::Impersonated(source) => format!("impersonation of {}", source.target()),
+            Found::Metadata(source) => format!("metadata server at {}", source.host()),
+            Found::ServiceAccount(source) => format!("service account key of {}", source.email()),
+            Found::User(source) => format!("user login with client {}", source.client_id()),
+        };
+        format!("{who}, because {}", self.reason)
+    }
+
+    /// The kind of credentials, as a credentials file's `type` names it; `metadata` for the
+    /// metadata server.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.found {
+            Found::External(_) => "external_account",
+            Found::Impersonated(_) => "impersonated_service_account",
+            Found::Metadata(_) => "metadata",
+            Found::ServiceAccount(_) => "service_account",
+            Found::User(_) => "authorized_user",
+        }
+    }
+
+    /// Hands out a person's own token for every audience; see
+    /// [`AuthorizedUser::danger_accept_client_audience`]. Changes nothing for other credentials.
+    #[must_use]
+    pub fn danger_accept_client_audience(mut self) -> Self {
+        if let Found::User(user) = self.found {
+            self.found = Found::User(user.danger_accept_client_audience());
+        }
+        self
+    }
+
+    /// The same identity as the base of an impersonation.
+    ///
+    /// # Errors
+    ///
+    /// Never at present; kept fallible for credentials without access tokens.
+    pub fn into_base(self) -> Result<Base, SourceError> {
+        Ok(Base(match self.found {
+            Found::External(source) => Identity::ExternalAccount(Arc::new(source)),
+            Found::Impersonated(source) => source.base().clone(),
+            Found::Metadata(source) => Identity::Metadata(source),
+            Found::ServiceAccount(source) => Identity::ServiceAccount(source),
+            Found::User(source) => Identity::User(source),
+        }))
+    }
+}
+
+impl TokenSource for DefaultSource {
+    async fn fetch(&self, audience: &Audience) -> Result<IdToken, SourceError> {
+        match &self.found {
+            Found::External(source) => source.fetch(audience).await,
+            Found::Impersonated(source) => source.fetch(audience).await,
+            Found::Metadata(source) => source.fetch(audience).await,
+            Found::ServiceAccount(source) => source.fetch(audience).await,
+            Found::User(source) => source.fetch(audience).await,
+        }
+    }
+}
+
+/// Sets what [`DefaultSource`] looks at.
+#[must_use]
+pub struct DefaultSourceBuilder {
+    environment: Option<Environment>,
+    clock: Option<SharedClock>,
+    allowed: AllowedHosts,
+    presence: Arc<Presence>,
+}
+
+impl DefaultSourceBuilder {
+    /// Looks at these variables and this home instead of the process's own. What is found out
+    /// about the metadata server is then not shared with the rest of the process.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
+        self.presence = Arc::default();
+        self
+    }
+
+    /// Lets URLs in credentials files lead to this host as well; `.example.com` means every host
+    /// below `example.com`.
+    pub fn allow_host(mut self, host: impl Into<String>) -> Self {
+        self.allowed.allow(host);
+        self
+    }
+
+    /// Reads the time from `clock`.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(SharedClock::new(clock));
+        self
+    }
+
+    /// Looks, on the ready-made transport.
+    ///
+    /// # Errors
+    ///
+    /// As [`default`].
+    #[cfg(feature = "reqwest")]
+    pub async fn build(self) -> Result<DefaultSource, SourceError> {
+        let direct = crate::transport::ReqwestTransport::without_proxy()
+            .map_err(|error| misconfigured("the HTTP client cannot be set up").with_cause(error))?;
+        self.find(Wire::ready()?, direct).await
+    }
+
+    /// Looks, on transports of your own: one for the internet, one that uses no proxy for the
+    /// metadata server.
+    ///
+    /// # Errors
+    ///
+    /// As [`default`].
+    pub async fn build_with(
+        self,
+        transport: impl Transport,
+        without_proxy: impl Transport,
+    ) -> Result<DefaultSource, SourceError> {
+        self.find(Wire::new(transport), without_proxy).await
+    }
+
+    async fn find(
+        self,
+        wire: Wire,
+        without_proxy: impl Transport,
+    ) -> Result<DefaultSource, SourceError> {
+        let environment = self
+            .environment
+            .clone()
+            .unwrap_or_else(Environment::of_process);
+        let wire = match &self.clock {
+            Some(clock) => wire.with_clock(Arc::clone(&clock.0)),
+            None => wire,
+        };
+        if let Some(path) = environment.credentials_path() {
+            let file = CredentialsFile::read(&path).map_err(|error| {
+                error.with_advice("GOOGLE_APPLICATION_CREDENTIALS names it: correct or unset it")
+            })?;
+            let found = self.source_of(&file, &environment, wire)?;
+            let reason = format!("GOOGLE_APPLICATION_CREDENTIALS names {}", path.display());
+            return Ok(DefaultSource { found, reason });
+        }
+        if let Some(path) = environment.well_known_path().filter(|path| path.exists()) {
+            let file = CredentialsFile::read(&path)?;
+            let found = self.source_of(&file, &environment, wire)?;
+            let reason = format!("gcloud left {}", path.display());
+            return Ok(DefaultSource { found, reason });
+        }
+        let without_proxy = Arc::new(without_proxy);
+        let Some(reason) = self.presence.reason(&environment, &without_proxy).await? else {
+            return Err(nothing_found(&environment));
+        };
+        let mut builder = MetadataServer::builder();
+        if let Some(host) = environment.metadata_host() {
+            builder = builder.host(host);
+        }
+        if let Some(clock) = self.clock {
+            builder = builder.clock(clock.0);
+        }
+        Ok(DefaultSource {
+            found: Found::Metadata(builder.build_with(without_proxy)),
+            reason,
+        })
+    }
+
+    fn source_of(
+        &self,
+        file: &CredentialsFile,
+        environment: &Environment,
+        wire: Wire,
+    ) -> Result<Found, SourceError> {
+        Ok(match file.kind() {
+            "authorized_user" => Found::User(AuthorizedUser::from_credentials(file, wire)?),
+            "external_account" => Found::External(self.external(file, environment, wire)?),
+            "impersonated_service_account" => {
+                Found::Impersonated(self.impersonated(file, environment, wire)?)
+            }
+            "service_account" => Found::ServiceAccount(match file.path() {
+                Some(path) => ServiceAccountKey::watching(path, wire)?,
+                None => ServiceAccountKey::from_credentials(file, wire)?,
+            }),
+            "gdch_service_account" => {
+                return Err(file.fail("is for Google Distributed Cloud, which has no ID tokens"));
+            }
+            "external_account_authorized_user" => {
+                return Err(file
+                    .fail("is a workforce login, which has no ID tokens of its own")
+                    .with_advice("impersonate a service account from another credential"));
+            }
+            other => return Err(file.fail(&format!("has the unknown type \"{other}\""))),
+        })
+    }
+
+    fn external(
+        &self,
+        file: &CredentialsFile,
+        environment: &Environment,
+        wire: Wire,
+    ) -> Result<ExternalAccount, SourceError> {
+        ExternalAccount::builder()
+            .allowed_hosts(self.allowed.clone())
+            .environment(environment.clone())
+            .read(file, wire)
+    }
+
+    /// A file that says whom to impersonate, with the base credential inside it.
+    fn impersonated(
+        &self,
+        file: &CredentialsFile,
+        environment: &Environment,
+        wire: Wire,
+    ) -> Result<Impersonated, SourceError> {
+        let fields: ImpersonatedFields = file.fields("impersonated_service_account")?;
+        let url = file::required(
+            file,
+            "service_account_impersonation_url",
+            fields.service_account_impersonation_url,
+        )?;
+        let inner = file::required(file, "source_credentials", fields.source_credentials)?;
+        let inner = CredentialsFile::parse(
+            zeroize::Zeroizing::new(inner.get().to_owned()),
+            format!("\"source_credentials\" in {}", file.name()),
+        )?;
+        let base = match inner.kind() {
+            "authorized_user" => {
+                Identity::User(AuthorizedUser::from_credentials(&inner, wire.clone())?)
+            }
+            "external_account" => Identity::ExternalAccount(Arc::new(self.external(
+                &inner,
+                environment,
+                wire.clone(),
+            )?)),
+            "service_account" => {
+                Identity::ServiceAccount(ServiceAccountKey::from_credentials(&inner, wire.clone())?)
+            }
+            other => {
+                return Err(inner.fail(&format!("has type \"{other}\", which is no base")));
+            }
+        };
+        let delegates = fields.delegates.unwrap_or_default();
+        Impersonated::from_url("impersonation", &url, &delegates, base, &self.allowed, wire)
+    }
+}
+
+impl fmt::Debug for DefaultSourceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DefaultSourceBuilder")
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Forgets what this process found out about the metadata server, so that the next [`default`]
+/// looks again.
+pub fn forget_detection() {
+    Presence::of_process().forget();
+}
+
+#[derive(Clone, Debug)]
+enum Found {
+    External(ExternalAccount),
+    Impersonated(Impersonated),
+    Metadata(MetadataServer),
+    ServiceAccount(ServiceAccountKey),
+    User(AuthorizedUser),
+}
+
+#[derive(serde::Deserialize)]
+struct ImpersonatedFields {
+    service_account_impersonation_url: Option<String>,
+    delegates: Option<Vec<String>>,
+    source_credentials: Option<Box<serde_json::value::RawValue>>,
+}
+
+fn nothing_found(environment: &Environment) -> SourceError {
+    let well_known = environment
+        .well_known_path()
+        .map_or_else(|| "no home".to_owned(), |path| path.display().to_string());
+    misconfigured(format!(
+        "no credentials found: GOOGLE_APPLICATION_CREDENTIALS is not set, gcloud has left none \
+         ({well_known}), and there is no metadata server"
+    ))
+    .with_advice(
+        "on Google Cloud attach a service account; on a laptop run `gcloud auth \
+         application-default login` and impersonate one with source::impersonating",
+    )
+}
+
+fn misconfigured(message: impl AsRef<str>) -> SourceError {
+    SourceError::new(
+        SourceErrorKind::Misconfigured,
+        "default credentials",
+        message,
+    )
+}

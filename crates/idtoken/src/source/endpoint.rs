@@ -1,0 +1,111 @@
+//! Which URLs out of a credentials file may be asked.
+//!
+//! A credentials file is untrusted input: people download them, tools write them, and some fetch a
+//! secret from one place to carry it to another. So a URL in one must be https and lead to Google,
+//! or to this machine, or to a host that the program itself allowed.
+
+use http::Uri;
+
+use crate::error::{SourceError, SourceErrorKind};
+use crate::loopback::is_loopback;
+
+/// Hosts allowed beside Google's own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AllowedHosts(Vec<String>);
+
+impl AllowedHosts {
+    pub(crate) fn allow(&mut self, host: impl Into<String>) {
+        self.0.push(host.into());
+    }
+
+    fn contains(&self, host: &str) -> bool {
+        self.0.iter().any(|allowed| {
+            allowed.eq_ignore_ascii_case(host)
+                || allowed
+                    .strip_prefix('.')
+                    .is_some_and(|domain| is_below(host, domain))
+        })
+    }
+}
+
+/// A URL to Google, to this machine, or to an allowed host; https, except on this machine.
+pub(crate) fn checked(
+    source_name: &'static str,
+    field: &str,
+    text: &str,
+    allowed: &AllowedHosts,
+) -> Result<Uri, SourceError> {
+    let fail =
+        |problem: String| SourceError::new(SourceErrorKind::Misconfigured, source_name, problem);
+    let uri = https_or_local(text).ok_or_else(|| {
+        fail(format!(
+            "\"{field}\" is no https URL (plain http only on this machine)"
+        ))
+    })?;
+    let host = uri.host().unwrap_or_default();
+    if is_below(host, "googleapis.com") || is_loopback(host) || allowed.contains(host) {
+        return Ok(uri);
+    }
+    Err(fail(format!(
+        "\"{field}\" leads to {host}, which is not Google's"
+    ))
+    .with_advice("if that host is meant, allow it by name when the source is built"))
+}
+
+/// An https URL, or an http one on this machine; no user information, and a host.
+pub(crate) fn https_or_local(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
+    let host = uri.host().filter(|host| !host.is_empty())?;
+    let has_user_info = uri
+        .authority()
+        .is_some_and(|whole| whole.as_str().contains('@'));
+    let secure = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => is_loopback(host),
+        _ => false,
+    };
+    (secure && !has_user_info).then_some(uri)
+}
+
+fn is_below(host: &str, domain: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    host.strip_suffix(domain)
+        .is_some_and(|below| below.len() > 1 && below.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leads_to_google_or_this_machine_or_where_allowed() {
+        let mut allowed = AllowedHosts::default();
+        allowed.allow("sts.example.goog");
+        allowed.allow(".corp.example");
+        let ok = |text| checked("test", "token_url", text, &allowed).is_ok();
+        for text in [
+            "https://sts.googleapis.com/v1/token",
+            "https://iamcredentials.mtls.googleapis.com/v1/x",
+            "http://127.0.0.1:8080/token",
+            "https://localhost/token",
+            "https://sts.example.goog/v1/token",
+            "https://a.corp.example/",
+        ] {
+            assert!(ok(text), "{text}");
+        }
+        for text in [
+            "http://sts.googleapis.com/v1/token",
+            "https://googleapis.com.evil.example/",
+            "https://evilgoogleapis.com/",
+            "https://googleapis.com/",
+            "https://sts.googleapis.com@evil.example/",
+            "https://user@sts.googleapis.com/",
+            "https://corp.example/",
+            "file:///etc/passwd",
+            "sts.googleapis.com",
+            "",
+        ] {
+            assert!(!ok(text), "{text}");
+        }
+    }
+}

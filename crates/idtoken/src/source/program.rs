@@ -1,0 +1,113 @@
+//! A program run for its output: never through a shell, within bounds, killed at its timeout.
+
+use std::ffi::{OsStr, OsString};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::error::{SourceError, SourceErrorKind};
+
+/// What to run, and for how long at the most.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    source_name: &'static str,
+    name: OsString,
+    arguments: Vec<OsString>,
+    variables: Vec<(&'static str, OsString)>,
+    timeout: Duration,
+}
+
+impl Program {
+    pub(crate) fn new(
+        source_name: &'static str,
+        name: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            source_name,
+            name: name.into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            variables: Vec::new(),
+            timeout,
+        }
+    }
+
+    pub(crate) fn set(&mut self, variable: &'static str, value: impl AsRef<OsStr>) {
+        self.variables.push((variable, value.as_ref().to_owned()));
+    }
+
+    /// Runs it and gives what it printed, of at most 64 KiB; what it wrote to its error stream goes
+    /// into the error when it fails.
+    pub(crate) async fn run(&self) -> Result<Zeroizing<String>, SourceError> {
+        let name = self.name.to_string_lossy();
+        let mut child = Command::new(&self.name)
+            .args(&self.arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| {
+                let message = format!("{name} cannot be run");
+                self.fail(SourceErrorKind::Misconfigured, &message)
+                    .with_cause(error)
+            })?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let outcome = timeout(self.timeout, async {
+            let (output, complaint) = tokio::join!(read(stdout), read(stderr));
+            Ok::<_, std::io::Error>((output?, complaint?, child.wait().await?))
+        })
+        .await;
+        // Dropped with the child: whatever still runs is killed.
+        let (output, complaint, status) = match outcome {
+            Ok(Ok(done)) => done,
+            Ok(Err(error)) => {
+                let message = format!("{name} could not be read");
+                return Err(self
+                    .fail(SourceErrorKind::Transient, &message)
+                    .with_cause(error));
+            }
+            Err(_) => {
+                let limit = self.timeout.as_secs_f64();
+                let message = format!("{name} was killed after {limit:.1} s without an end");
+                return Err(self.fail(SourceErrorKind::Transient, &message));
+            }
+        };
+        if !status.success() {
+            let message = format!("{name} failed ({status}): {}", complaint.trim());
+            return Err(self.fail(SourceErrorKind::Refused, &message));
+        }
+        if output.len() > MAX_OUTPUT_BYTES {
+            let message = format!("{name} printed more than 64 KiB");
+            return Err(self.fail(SourceErrorKind::InvalidAnswer, &message));
+        }
+        Ok(output)
+    }
+
+    fn fail(&self, kind: SourceErrorKind, message: &str) -> SourceError {
+        SourceError::new(kind, self.source_name, message)
+    }
+}
+
+/// Reads a stream to its end, one byte past the bound at the most; the rest is read and dropped, so
+/// that the program does not hang on a full pipe.
+async fn read(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Zeroizing<String>> {
+    let Some(mut stream) = stream else {
+        return Ok(Zeroizing::default());
+    };
+    let mut kept = Zeroizing::new(Vec::new());
+    (&mut stream)
+        .take(MAX_OUTPUT_BYTES as u64 + 1)
+        .read_to_end(&mut kept)
+        .await?;
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+    Ok(Zeroizing::new(String::from_utf8_lossy(&kept).into_owned()))
+}
+
+const MAX_OUTPUT_BYTES: usize = 64 * 1024;
