@@ -45,7 +45,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use self::adc::{DefaultSource, DefaultSourceBuilder, Environment, forget_detection};
+pub use self::adc::{DefaultSource, DefaultSourceBuilder, Environment};
 #[cfg(feature = "reqwest")]
 pub use self::adc::{default, impersonating};
 pub use self::authorized_user::AuthorizedUser;

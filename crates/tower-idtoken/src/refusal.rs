@@ -216,6 +216,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn each_refusal_of_cloud_run_is_told_from_the_others() {
         let adc = "764086051850-x.apps.googleusercontent.com";
         let invalid = r#"Bearer error="invalid_token" error_description="The access token could not be verified""#;

@@ -83,6 +83,7 @@ async fn checks_a_chain_of_delegates_link_by_link() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 async fn refuses_in_the_form_of_googles_apis() {
     let google = Emulator::start().await.unwrap();
     google.grant(CALLER, Role::TokenCreator, TARGET);

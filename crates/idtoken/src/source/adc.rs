@@ -68,7 +68,7 @@ pub async fn default() -> Result<DefaultSource, SourceError> {
 /// As [`default`].
 #[cfg(feature = "reqwest")]
 pub async fn impersonating(target: impl Into<String>) -> Result<Impersonated, SourceError> {
-    Impersonated::builder(target, default().await?.into_base()?).build()
+    Impersonated::builder(target, default().await?.into_base()).build()
 }
 
 /// Credentials that were found, as a source.
@@ -128,19 +128,17 @@ impl DefaultSource {
         self
     }
 
-    /// The same identity as the base of an impersonation.
-    ///
-    /// # Errors
-    ///
-    /// Never at present; kept fallible for credentials without access tokens.
-    pub fn into_base(self) -> Result<Base, SourceError> {
-        Ok(Base(match self.found {
+    /// The same identity as the base of an impersonation. What impersonates already is taken back
+    /// to the identity below it.
+    #[must_use]
+    pub fn into_base(self) -> Base {
+        Base(match self.found {
             Found::External(source) => Identity::ExternalAccount(Arc::new(source)),
             Found::Impersonated(source) => source.base().clone(),
             Found::Metadata(source) => Identity::Metadata(source),
             Found::ServiceAccount(source) => Identity::ServiceAccount(source),
             Found::User(source) => Identity::User(source),
-        }))
+        })
     }
 }
 
@@ -156,7 +154,8 @@ impl TokenSource for DefaultSource {
     }
 }
 
-/// Sets what [`DefaultSource`] looks at.
+/// Sets what [`DefaultSource`] looks at. Clones share what they find out about the metadata server.
+#[derive(Clone)]
 #[must_use]
 pub struct DefaultSourceBuilder {
     environment: Option<Environment>,
@@ -185,6 +184,12 @@ impl DefaultSourceBuilder {
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(SharedClock::new(clock));
         self
+    }
+
+    /// Forgets what was found out about the metadata server: for this builder and its clones, and
+    /// for the whole process unless an [`environment`](Self::environment) was given.
+    pub fn forget_detection(&self) {
+        self.presence.forget();
     }
 
     /// Looks, on the ready-made transport.
@@ -342,12 +347,6 @@ impl fmt::Debug for DefaultSourceBuilder {
             .field("allowed", &self.allowed)
             .finish_non_exhaustive()
     }
-}
-
-/// Forgets what this process found out about the metadata server, so that the next [`default`]
-/// looks again.
-pub fn forget_detection() {
-    Presence::of_process().forget();
 }
 
 #[derive(Clone, Debug)]

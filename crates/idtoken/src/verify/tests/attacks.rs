@@ -162,7 +162,7 @@ fn keys_and_headers(list: &mut List) {
     );
     let own = Signer::rsa(2).jwk("k0");
     for (name, value) in [
-        ("jwk", own.clone()),
+        ("jwk", own),
         ("jku", json!("https://evil.example/keys")),
         ("x5u", json!("https://evil.example/cert")),
         ("x5c", json!(["AAAA"])),
@@ -402,6 +402,7 @@ impl IntoOwnedPair for (&[u8], &[u8]) {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn numbers_and_types(list: &mut List) {
     for text in [
         "1e400",

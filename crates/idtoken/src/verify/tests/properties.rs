@@ -27,8 +27,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 24, 6, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            proptest::collection::btree_map("[a-z]{1,5}", inner, 0..6)
-                .prop_map(|map| Value::from_iter(map)),
+            proptest::collection::btree_map("[a-z]{1,5}", inner, 0..6).prop_map(Value::from_iter),
         ]
     })
 }

@@ -1,0 +1,161 @@
+//! Tokens that something else made, and gcloud.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use idtoken::source::{Gcloud, StaticToken, TokenFile, TokenVariable, from_fn};
+use idtoken::{IdToken, SourceErrorKind, TokenCache, TokenSource};
+use idtoken_emulator::TokenRequest;
+
+use crate::support::{HELLO, assert_no_secret, audience, google};
+
+#[tokio::test]
+async fn a_given_token_serves_its_own_audience_only() {
+    let google = google().await;
+    let jwt = google.mint(&TokenRequest::new(HELLO));
+    let tokens = TokenCache::new(StaticToken::new(&jwt).unwrap());
+    tokens.handle(&audience(HELLO)).bearer().await.unwrap();
+    let error = tokens
+        .handle(&audience("other"))
+        .bearer()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), idtoken::TokenErrorKind::WrongAudience);
+}
+
+#[tokio::test]
+async fn a_token_file_is_read_at_each_fetch() {
+    let google = google().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let source = TokenFile::new(&path);
+    let error = source.fetch(&audience(HELLO)).await.unwrap_err();
+    assert!(error.to_string().contains("cannot be read"), "{error}");
+    fs::write(&path, "no token").unwrap();
+    assert!(source.fetch(&audience(HELLO)).await.is_err());
+    for _ in 0..2 {
+        let jwt = google.mint(&TokenRequest::new(HELLO));
+        fs::write(&path, format!("{jwt}\n")).unwrap();
+        let token = source.fetch(&audience(HELLO)).await.unwrap();
+        assert_eq!(token.bearer(), &format!("Bearer {jwt}"));
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_is_not_set_is_named() {
+    let error = TokenVariable::new("IDTOKEN_NOT_SET")
+        .fetch(&audience(HELLO))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::Misconfigured);
+    assert!(
+        error.to_string().contains("IDTOKEN_NOT_SET is not set"),
+        "{error}"
+    );
+    // One that is set, and is no token.
+    let error = TokenVariable::new("PATH")
+        .fetch(&audience(HELLO))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("PATH holds no ID token"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_closure_is_a_source() {
+    let google = std::sync::Arc::new(google().await);
+    let source = from_fn(move |audience| {
+        let google = std::sync::Arc::clone(&google);
+        async move {
+            Ok(IdToken::new(
+                &google.mint(&TokenRequest::new(audience.as_str())),
+            )?)
+        }
+    });
+    TokenCache::new(source)
+        .handle(&audience(HELLO))
+        .bearer()
+        .await
+        .unwrap();
+}
+
+/// Writes a script that stands in for gcloud.
+fn stub(folder: &tempfile::TempDir, script: &str) -> String {
+    let path = folder.path().join("gcloud");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_stub_of_gcloud_gets_one_argument_for_each_option_and_no_shell() {
+    let google = google().await;
+    let folder = tempfile::tempdir().unwrap();
+    let hostile = "https://a.run.app/$(touch pwned);`id` --format=x";
+    let jwt = google.mint(&TokenRequest::new(hostile));
+    let seen = folder.path().join("seen");
+    let script = format!("printf '%s\\n' \"$@\" > {}\necho {jwt}", seen.display());
+    let source = Gcloud::new()
+        .program(stub(&folder, &script))
+        .impersonate("sa@p.iam");
+    source.fetch(&audience(hostile)).await.unwrap();
+    let seen = fs::read_to_string(seen).unwrap();
+    let arguments: Vec<_> = seen.lines().collect();
+    assert_eq!(
+        arguments,
+        [
+            "auth",
+            "print-identity-token",
+            "--impersonate-service-account=sa@p.iam",
+            "--include-email",
+            &format!("--audiences={hostile}"),
+            "--quiet",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_stub_of_gcloud_that_fails_has_its_words_surfaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = "ERROR: Invalid account type for `--audiences`. Requires valid service account.";
+    let script = format!("cat >&2 <<'END'\n{words}\nEND\nexit 1");
+    let source = Gcloud::new().program(stub(&folder, &script));
+    let error = source.fetch(&audience(HELLO)).await.unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::Refused);
+    assert!(
+        error.to_string().contains("Requires valid service account"),
+        "{error}"
+    );
+    assert!(error.advice().unwrap().contains("impersonate"), "{error}");
+}
+
+#[tokio::test]
+async fn a_stub_of_gcloud_that_hangs_or_babbles_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Gcloud::new().program(stub(&folder, "exec sleep 600"));
+    let source = source.timeout(Duration::from_millis(200));
+    let error = source.fetch(&audience(HELLO)).await.unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::Transient);
+    assert!(error.to_string().contains("killed"), "{error}");
+
+    let source = Gcloud::new().program(stub(&folder, "head -c 70000 /dev/zero | tr '\\0' x"));
+    let error = source.fetch(&audience(HELLO)).await.unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::InvalidAnswer);
+    assert!(error.to_string().contains("64 KiB"), "{error}");
+    assert_no_secret(&error);
+
+    let error = Gcloud::new()
+        .program("/nonexistent/gcloud")
+        .fetch(&audience(HELLO))
+        .await;
+    assert_eq!(error.unwrap_err().kind(), SourceErrorKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn an_audience_that_gcloud_would_take_for_two_is_refused() {
+    let error = Gcloud::new().fetch(&audience("a,b")).await.unwrap_err();
+    assert!(error.to_string().contains("comma"), "{error}");
+}

@@ -1,0 +1,12 @@
+//! Every source, over sockets, against the emulator: a test for each row of what sources must do.
+
+#![allow(clippy::unwrap_used, reason = "a failed test is what it is for")]
+
+mod default;
+mod external_account;
+mod given;
+mod impersonation;
+mod presence;
+mod service_account;
+mod support;
+mod user;
