@@ -8,7 +8,9 @@ use idtoken::KeySet;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|json: &[u8]| {
-    let Ok(keys) = KeySet::from_json(json) else { return };
+    let Ok(keys) = KeySet::from_json(json) else {
+        return;
+    };
     let count = keys.key_ids().count();
     assert!((1..=256).contains(&count));
     let distinct: HashSet<&str> = keys.key_ids().collect();

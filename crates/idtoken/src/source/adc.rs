@@ -65,7 +65,7 @@ pub async fn default() -> Result<DefaultSource, SourceError> {
 ///
 /// # Errors
 ///
-/// As [`default`].
+/// As [`default`](super::default()).
 #[cfg(feature = "reqwest")]
 pub async fn impersonating(target: impl Into<String>) -> Result<Impersonated, SourceError> {
     Impersonated::builder(target, default().await?.into_base()).build()
@@ -196,7 +196,7 @@ impl DefaultSourceBuilder {
     ///
     /// # Errors
     ///
-    /// As [`default`].
+    /// As [`default`](super::default()).
     #[cfg(feature = "reqwest")]
     pub async fn build(self) -> Result<DefaultSource, SourceError> {
         let direct = crate::transport::ReqwestTransport::without_proxy()
@@ -209,13 +209,47 @@ impl DefaultSourceBuilder {
     ///
     /// # Errors
     ///
-    /// As [`default`].
+    /// As [`default`](super::default()).
     pub async fn build_with(
         self,
         transport: impl Transport,
         without_proxy: impl Transport,
     ) -> Result<DefaultSource, SourceError> {
         self.find(Wire::new(transport), without_proxy).await
+    }
+
+    /// Takes the text of a credentials file of any type, as a secret store hands it out, instead of
+    /// looking; on a transport of your own.
+    ///
+    /// ```
+    /// use idtoken::source::DefaultSource;
+    /// # fn example(secret: &str, transport: impl idtoken::Transport)
+    /// # -> Result<DefaultSource, idtoken::SourceError> {
+    ///
+    /// let source = DefaultSource::builder().from_json_with(secret, transport)?;
+    /// # Ok(source)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`default`](super::default()).
+    pub fn from_json_with(
+        self,
+        json: &str,
+        transport: impl Transport,
+    ) -> Result<DefaultSource, SourceError> {
+        let text = zeroize::Zeroizing::new(json.to_owned());
+        let file = CredentialsFile::parse(text, "the credential given".to_owned())?;
+        let environment = self
+            .environment
+            .clone()
+            .unwrap_or_else(Environment::of_process);
+        let found = self.source_of(&file, &environment, Wire::new(transport))?;
+        Ok(DefaultSource {
+            found,
+            reason: "its text was given".to_owned(),
+        })
     }
 
     async fn find(
