@@ -360,6 +360,11 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
 
     /// By how much at the most a refresh is delayed at random, so that instances which started
     /// together do not refresh together; 60 s by default.
+    ///
+    /// That suits the metadata server, which each instance has to itself. A large fleet that asks
+    /// one token endpoint does better with most of the hour to spread over: a margin of 1,800 s and
+    /// a jitter of 1,600 s lower the peak from 54 times the mean to twice the mean, for a third more
+    /// requests (`cargo run --release -p idtoken --example fleet`).
     pub fn refresh_jitter(mut self, most: Duration) -> Self {
         self.refresh_jitter = most;
         self
