@@ -4,16 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::environment::Environment;
+use self::found::Found;
 use super::TokenSource;
-use super::access::Identity;
-use super::authorized_user::AuthorizedUser;
 use super::endpoint::AllowedHosts;
-use super::external_account::ExternalAccount;
-use super::file::{self, CredentialsFile};
+use super::file::CredentialsFile;
 use super::impersonated::{Base, Impersonated};
 use super::metadata::MetadataServer;
 use super::presence::Presence;
-use super::service_account::ServiceAccountKey;
 use super::wire::Wire;
 use crate::audience::Audience;
 use crate::clock::{Clock, SharedClock};
@@ -22,6 +19,7 @@ use crate::token::IdToken;
 use crate::transport::Transport;
 
 mod environment;
+mod found;
 
 /// Finds the credentials of this machine or person, in the order that Google's libraries have:
 ///
@@ -92,16 +90,7 @@ impl DefaultSource {
     /// What was chosen and why, in a sentence for logs. Holds no secret.
     #[must_use]
     pub fn describe(&self) -> String {
-        let who = match &self.found {
-            Found::External(source) => match source.target() {
-                Some(target) => format!("external account, impersonating {target}"),
-                None => "external account".to_owned(),
-            },
-            Found::Impersonated(source) => format!("impersonation of {}", source.target()),
-            Found::Metadata(source) => format!("metadata server at {}", source.host()),
-            Found::ServiceAccount(source) => format!("service account key of {}", source.email()),
-            Found::User(source) => format!("user login with client {}", source.client_id()),
-        };
+        let who = self.found.describe();
         format!("{who}, because {}", self.reason)
     }
 
@@ -109,17 +98,11 @@ impl DefaultSource {
     /// metadata server.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match &self.found {
-            Found::External(_) => "external_account",
-            Found::Impersonated(_) => "impersonated_service_account",
-            Found::Metadata(_) => "metadata",
-            Found::ServiceAccount(_) => "service_account",
-            Found::User(_) => "authorized_user",
-        }
+        self.found.kind()
     }
 
     /// Hands out a person's own token for every audience; see
-    /// [`AuthorizedUser::danger_accept_client_audience`]. Changes nothing for other credentials.
+    /// [`AuthorizedUser`](super::AuthorizedUser::danger_accept_client_audience). Changes nothing for other credentials.
     #[must_use]
     pub fn danger_accept_client_audience(mut self) -> Self {
         if let Found::User(user) = self.found {
@@ -132,25 +115,13 @@ impl DefaultSource {
     /// to the identity below it.
     #[must_use]
     pub fn into_base(self) -> Base {
-        Base(match self.found {
-            Found::External(source) => Identity::ExternalAccount(Arc::new(source)),
-            Found::Impersonated(source) => source.base().clone(),
-            Found::Metadata(source) => Identity::Metadata(source),
-            Found::ServiceAccount(source) => Identity::ServiceAccount(source),
-            Found::User(source) => Identity::User(source),
-        })
+        Base(self.found.into_identity())
     }
 }
 
 impl TokenSource for DefaultSource {
     async fn fetch(&self, audience: &Audience) -> Result<IdToken, SourceError> {
-        match &self.found {
-            Found::External(source) => source.fetch(audience).await,
-            Found::Impersonated(source) => source.fetch(audience).await,
-            Found::Metadata(source) => source.fetch(audience).await,
-            Found::ServiceAccount(source) => source.fetch(audience).await,
-            Found::User(source) => source.fetch(audience).await,
-        }
+        self.found.fetch(audience).await
     }
 }
 
@@ -245,7 +216,7 @@ impl DefaultSourceBuilder {
             .environment
             .clone()
             .unwrap_or_else(Environment::of_process);
-        let found = self.source_of(&file, &environment, Wire::new(transport))?;
+        let found = Found::read(&file, &self.allowed, &environment, Wire::new(transport))?;
         Ok(DefaultSource {
             found,
             reason: "its text was given".to_owned(),
@@ -269,13 +240,13 @@ impl DefaultSourceBuilder {
             let file = CredentialsFile::read(&path).map_err(|error| {
                 error.with_advice("GOOGLE_APPLICATION_CREDENTIALS names it: correct or unset it")
             })?;
-            let found = self.source_of(&file, &environment, wire)?;
+            let found = Found::read(&file, &self.allowed, &environment, wire)?;
             let reason = format!("GOOGLE_APPLICATION_CREDENTIALS names {}", path.display());
             return Ok(DefaultSource { found, reason });
         }
         if let Some(path) = environment.well_known_path().filter(|path| path.exists()) {
             let file = CredentialsFile::read(&path)?;
-            let found = self.source_of(&file, &environment, wire)?;
+            let found = Found::read(&file, &self.allowed, &environment, wire)?;
             let reason = format!("gcloud left {}", path.display());
             return Ok(DefaultSource { found, reason });
         }
@@ -295,84 +266,6 @@ impl DefaultSourceBuilder {
             reason,
         })
     }
-
-    fn source_of(
-        &self,
-        file: &CredentialsFile,
-        environment: &Environment,
-        wire: Wire,
-    ) -> Result<Found, SourceError> {
-        Ok(match file.kind() {
-            "authorized_user" => Found::User(AuthorizedUser::from_credentials(file, wire)?),
-            "external_account" => Found::External(self.external(file, environment, wire)?),
-            "impersonated_service_account" => {
-                Found::Impersonated(self.impersonated(file, environment, wire)?)
-            }
-            "service_account" => Found::ServiceAccount(match file.path() {
-                Some(path) => ServiceAccountKey::watching(path, wire)?,
-                None => ServiceAccountKey::from_credentials(file, wire)?,
-            }),
-            "gdch_service_account" => {
-                return Err(file.fail("is for Google Distributed Cloud, which has no ID tokens"));
-            }
-            "external_account_authorized_user" => {
-                return Err(file
-                    .fail("is a workforce login, which has no ID tokens of its own")
-                    .with_advice("impersonate a service account from another credential"));
-            }
-            other => return Err(file.fail(&format!("has the unknown type \"{other}\""))),
-        })
-    }
-
-    fn external(
-        &self,
-        file: &CredentialsFile,
-        environment: &Environment,
-        wire: Wire,
-    ) -> Result<ExternalAccount, SourceError> {
-        ExternalAccount::builder()
-            .allowed_hosts(self.allowed.clone())
-            .environment(environment.clone())
-            .read(file, wire)
-    }
-
-    /// A file that says whom to impersonate, with the base credential inside it.
-    fn impersonated(
-        &self,
-        file: &CredentialsFile,
-        environment: &Environment,
-        wire: Wire,
-    ) -> Result<Impersonated, SourceError> {
-        let fields: ImpersonatedFields = file.fields("impersonated_service_account")?;
-        let url = file::required(
-            file,
-            "service_account_impersonation_url",
-            fields.service_account_impersonation_url,
-        )?;
-        let inner = file::required(file, "source_credentials", fields.source_credentials)?;
-        let inner = CredentialsFile::parse(
-            zeroize::Zeroizing::new(inner.get().to_owned()),
-            format!("\"source_credentials\" in {}", file.name()),
-        )?;
-        let base = match inner.kind() {
-            "authorized_user" => {
-                Identity::User(AuthorizedUser::from_credentials(&inner, wire.clone())?)
-            }
-            "external_account" => Identity::ExternalAccount(Arc::new(self.external(
-                &inner,
-                environment,
-                wire.clone(),
-            )?)),
-            "service_account" => {
-                Identity::ServiceAccount(ServiceAccountKey::from_credentials(&inner, wire.clone())?)
-            }
-            other => {
-                return Err(inner.fail(&format!("has type \"{other}\", which is no base")));
-            }
-        };
-        let delegates = fields.delegates.unwrap_or_default();
-        Impersonated::from_url("impersonation", &url, &delegates, base, &self.allowed, wire)
-    }
 }
 
 impl fmt::Debug for DefaultSourceBuilder {
@@ -381,22 +274,6 @@ impl fmt::Debug for DefaultSourceBuilder {
             .field("allowed", &self.allowed)
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Clone, Debug)]
-enum Found {
-    External(ExternalAccount),
-    Impersonated(Impersonated),
-    Metadata(MetadataServer),
-    ServiceAccount(ServiceAccountKey),
-    User(AuthorizedUser),
-}
-
-#[derive(serde::Deserialize)]
-struct ImpersonatedFields {
-    service_account_impersonation_url: Option<String>,
-    delegates: Option<Vec<String>>,
-    source_credentials: Option<Box<serde_json::value::RawValue>>,
 }
 
 fn nothing_found(environment: &Environment) -> SourceError {
