@@ -8,7 +8,9 @@ use self::found::Found;
 use super::TokenSource;
 use super::endpoint::AllowedHosts;
 use super::file::CredentialsFile;
-use super::impersonated::{Base, Impersonated};
+use super::impersonated::Base;
+#[cfg(feature = "reqwest")]
+use super::impersonated::Impersonated;
 use super::metadata::MetadataServer;
 use super::presence::Presence;
 use super::wire::Wire;
