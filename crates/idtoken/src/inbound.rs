@@ -394,8 +394,7 @@ fn token(bytes: &[u8]) -> Result<&str, HeaderFault> {
     std::str::from_utf8(bytes).map_err(|_| HeaderFault::NotAToken)
 }
 
-/// A token of 8 KiB, its scheme and a space.
-const MAX_HEADER_BYTES: usize = 8 * 1024 + 16;
+const MAX_HEADER_BYTES: usize = 8 * 1024 + 16; // a token, its scheme and a space
 
 #[cfg(test)]
 mod tests;

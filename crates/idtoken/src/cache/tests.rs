@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::clock::{ManualClock, unix_seconds};
+use crate::clock::{Clock, ManualClock, unix_seconds};
 use crate::error::{SourceError, SourceErrorKind, TokenErrorKind};
 use crate::token::IdToken;
 use crate::token::tests::unsigned;

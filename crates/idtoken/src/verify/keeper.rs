@@ -11,10 +11,12 @@ use std::time::{Duration, SystemTime};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::Uri;
 
-use self::fetch::{FetchError, fetch};
+use self::fetch::fetch;
 use self::freshness::Freshness;
+pub(crate) use self::settings::KeeperSettings;
+use self::unavailable::Chain;
+pub(crate) use self::unavailable::KeysUnavailable;
 use self::unknown::UnknownIds;
-use super::error::VerifyError;
 use super::jws::Algorithm;
 use super::keys::{Key, KeySet};
 use crate::clock::Clock;
@@ -24,6 +26,8 @@ use crate::transport::SharedTransport;
 
 mod fetch;
 mod freshness;
+mod settings;
+mod unavailable;
 mod unknown;
 
 /// The keys of one issuer.
@@ -85,59 +89,6 @@ pub(crate) enum Lookup<R> {
 
 /// How a fetch ended. The keys themselves went to their place.
 pub(crate) type FetchOutcome = Result<(), KeysUnavailable>;
-
-/// Why keys are not to be had, shared by all who asked.
-#[derive(Clone, Debug)]
-pub(crate) struct KeysUnavailable {
-    source: Arc<dyn std::error::Error + Send + Sync>,
-    retry_after: Duration,
-}
-
-impl KeysUnavailable {
-    pub(crate) fn interrupted() -> Self {
-        FetchError::Interrupted.into()
-    }
-}
-
-impl From<FlightError> for KeysUnavailable {
-    fn from(error: FlightError) -> Self {
-        match error {
-            FlightError::Lost => FetchError::Interrupted.into(),
-            FlightError::NoRuntime => FetchError::NoRuntime.into(),
-        }
-    }
-}
-
-impl From<FetchError> for KeysUnavailable {
-    fn from(error: FetchError) -> Self {
-        Self {
-            source: Arc::new(error),
-            retry_after: COLD_PAUSE,
-        }
-    }
-}
-
-impl From<KeysUnavailable> for VerifyError {
-    fn from(error: KeysUnavailable) -> Self {
-        Self::keys_unavailable(error.source, error.retry_after)
-    }
-}
-
-/// How keys are kept; see the builder's methods for what each means.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KeeperSettings {
-    pub(crate) refetch_pause: Duration,
-    pub(crate) stale_for: Duration,
-}
-
-impl Default for KeeperSettings {
-    fn default() -> Self {
-        Self {
-            refetch_pause: Duration::from_secs(10),
-            stale_for: Duration::from_secs(12 * 3600),
-        }
-    }
-}
 
 /// Keys that are published at a URL.
 pub(crate) struct Remote {
@@ -424,21 +375,6 @@ impl fmt::Debug for Keeper {
                 )
                 .finish_non_exhaustive(),
         }
-    }
-}
-
-/// An error with its causes, for a log line.
-struct Chain<'e>(&'e dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 
