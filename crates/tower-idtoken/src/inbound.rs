@@ -25,7 +25,7 @@ mod future;
 /// Wraps an HTTP server so that only verified and allowed callers reach it.
 ///
 /// It works around any server that is a tower service: hyper, tonic, axum. The caller's
-/// [`Claims`](idtoken::Claims) lie in the request's extensions. Refusals are those of
+/// [`Claims`] lie in the request's extensions. Refusals are those of
 /// [`Rejection`], with an empty body; a gRPC request gets a gRPC status instead.
 ///
 /// ```
