@@ -162,7 +162,8 @@ impl Slot {
             error: error.clone(),
             in_a_row,
             at: now,
-            until: now + pause.min(LONGEST_BACK_OFF),
+            noted: Instant::now(),
+            pause: pause.min(LONGEST_BACK_OFF),
         });
         drop(failures);
         let Some(held) = alive else {
@@ -176,7 +177,9 @@ impl Slot {
     fn recent_failure(&self, now: SystemTime) -> Option<TokenError> {
         let failures = self.failures();
         let failure = failures.as_ref()?;
-        (failure.at <= now && now < failure.until).then(|| failure.error.clone())
+        // Recent by both clocks: one that steps back must not make it recent once more.
+        let age = now.duration_since(failure.at).ok()?;
+        (age.max(failure.noted.elapsed()) < failure.pause).then(|| failure.error.clone())
     }
 
     /// Stops handing out `bearer`, unless it came within the last `pause`: an upstream that refuses
@@ -221,5 +224,6 @@ struct Failure {
     error: TokenError,
     in_a_row: u32,
     at: SystemTime,
-    until: SystemTime,
+    noted: Instant,
+    pause: Duration,
 }

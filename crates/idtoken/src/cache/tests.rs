@@ -594,6 +594,18 @@ async fn the_back_off_does_not_grow_while_an_old_token_serves() {
     world.hello.bearer().await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_steps_back_does_not_make_an_old_failure_recent_again() {
+    let world = World::new();
+    world.mood(Mood::Fails(SourceErrorKind::Transient));
+    world.hello.bearer().await.unwrap_err();
+    world.mood(Mood::Gives(3600));
+    world.clock.step_back(Duration::from_secs(60));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    world.pass(60);
+    world.hello.bearer().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_distrusted_token_is_better_than_a_failure_remembered() {
     let world = World::new();
