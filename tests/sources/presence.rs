@@ -200,3 +200,15 @@ async fn concurrent_callers_share_one_probe_which_is_remembered_until_forgotten(
     look().await.unwrap();
     assert_eq!(network.pings(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn that_nobody_is_there_is_asked_again_after_a_while() {
+    let network = Network::with(There::Nobody);
+    let builder = DefaultSource::builder().environment(empty());
+    let look = || builder.clone().build_with(network.clone(), network.clone());
+    for (seconds, pings) in [(0, 1), (29, 1), (1, 2)] {
+        tokio::time::advance(std::time::Duration::from_secs(seconds)).await;
+        look().await.unwrap_err();
+        assert_eq!(network.pings(), pings, "{seconds} s later");
+    }
+}

@@ -6,16 +6,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::adc::Environment;
 use crate::error::{SourceError, SourceErrorKind};
 use crate::transport::{SharedTransport, Transport, TransportErrorKind};
 
 /// What is known of the metadata server. Concurrent callers share one probe.
+///
+/// That there is one is remembered for good; that there is none only for a while, since a machine
+/// that is starting has none yet.
 #[derive(Default)]
 pub(crate) struct Presence {
-    probe: Mutex<Arc<OnceCell<bool>>>,
+    probe: Mutex<Arc<OnceCell<Answered>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Answered {
+    present: bool,
+    at: Instant,
+}
+
+impl Answered {
+    fn is_stale(self) -> bool {
+        !self.present && self.at.elapsed() >= ABSENCE_REMEMBERED
+    }
 }
 
 impl Presence {
@@ -62,10 +77,23 @@ impl Presence {
         if !ask {
             return Ok(None);
         }
-        let cell = Arc::clone(&self.probe.lock().unwrap_or_else(PoisonError::into_inner));
         let transport = SharedTransport::new(Arc::clone(transport));
-        let present = *cell.get_or_init(|| ping(&transport)).await;
-        Ok(present.then(|| "it answered".to_owned()))
+        let probe = async || Answered {
+            present: ping(&transport).await,
+            at: Instant::now(),
+        };
+        let answered = self.cell();
+        let answered = answered.get_or_init(probe).await;
+        Ok(answered.present.then(|| "it answered".to_owned()))
+    }
+
+    /// The probe under way or done, unless what it found is to be found out again.
+    fn cell(&self) -> Arc<OnceCell<Answered>> {
+        let mut cell = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        if cell.get().is_some_and(|answered| answered.is_stale()) {
+            *cell = Arc::default();
+        }
+        Arc::clone(&cell)
     }
 }
 
@@ -139,5 +167,6 @@ const PLATFORM_VARIABLES: [&str; 6] = [
 ];
 
 const ROOT: &str = "http://169.254.169.254/";
+const ABSENCE_REMEMBERED: Duration = Duration::from_secs(30);
 const PINGS: u32 = 3;
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
