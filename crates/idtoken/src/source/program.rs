@@ -80,7 +80,7 @@ impl Program {
             }
         };
         if !status.success() {
-            let message = format!("{name} failed ({status}): {}", complaint.trim());
+            let message = format!("{name} failed ({status}): {}", last_words(&complaint));
             return Err(self.fail(SourceErrorKind::Refused, &message));
         }
         if output.len() > MAX_OUTPUT_BYTES {
@@ -110,4 +110,30 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Zeroizi
     Ok(Zeroizing::new(String::from_utf8_lossy(&kept).into_owned()))
 }
 
+/// The end of what a program complained of: warnings come first, the reason last.
+fn last_words(complaint: &str) -> &str {
+    let complaint = complaint.trim();
+    match complaint.char_indices().nth_back(MAX_WORDS_CHARS - 1) {
+        Some((start, _)) => &complaint[start..],
+        None => complaint,
+    }
+}
+
+/// What is left of an error's 500 characters.
+const MAX_WORDS_CHARS: usize = 400;
+
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_kept_whole_and_cut_at_their_start() {
+        assert_eq!(last_words(" ERROR: no \n"), "ERROR: no");
+        let long = format!("{}ERROR: nö", "WARNING: ä ".repeat(100));
+        let kept = last_words(&long);
+        assert!(kept.ends_with("ERROR: nö"), "{kept}");
+        assert_eq!(kept.chars().count(), MAX_WORDS_CHARS);
+    }
+}
