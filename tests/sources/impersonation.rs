@@ -1,8 +1,8 @@
 //! Service accounts on somebody else's authority.
 
-use idtoken::source::{Impersonated, MetadataServer, ServiceAccountKey};
+use idtoken::source::{AuthorizedUser, Impersonated, MetadataServer, ServiceAccountKey};
 use idtoken::{SourceErrorKind, TokenSource};
-use idtoken_emulator::{Account, Emulator, Endpoint, Fault, Role};
+use idtoken_emulator::{Account, Emulator, Endpoint, Fault, Role, User};
 use serde_json::Value;
 
 use crate::support::{
@@ -147,7 +147,7 @@ async fn on_the_metadata_servers_authority_with_one_access_token_for_many_audien
 }
 
 #[tokio::test]
-async fn an_access_token_that_is_refused_is_not_used_again() {
+async fn an_access_token_that_is_refused_is_replaced_once() {
     let google = google().await;
     google.attach(CALLER);
     google.grant(CALLER, Role::OpenIdTokenCreator, TARGET);
@@ -160,9 +160,76 @@ async fn an_access_token_that_is_refused_is_not_used_again() {
         .build()
         .unwrap();
     google.fail_times(Endpoint::GenerateIdToken, 1, Fault::Status(401));
-    source.fetch(&audience(HELLO)).await.unwrap_err();
     source.fetch(&audience(HELLO)).await.unwrap();
     assert_eq!(google.hits(Endpoint::MetadataToken), 2);
+
+    google.fail_times(Endpoint::GenerateIdToken, 2, Fault::Status(401));
+    let error = source.fetch(&audience(HELLO)).await.unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::Refused);
+    assert_eq!(google.hits(Endpoint::MetadataToken), 3);
+}
+
+#[tokio::test]
+async fn an_impersonated_base_asks_for_its_own_access_token() {
+    let google = google().await;
+    let middle = "one@shop.iam.gserviceaccount.com";
+    google.add_account(Account::new(middle));
+    google.grant(CALLER, Role::TokenCreator, middle);
+    google.grant(middle, Role::OpenIdTokenCreator, TARGET);
+    let between = Impersonated::builder(middle, base(&google))
+        .endpoint(google.url())
+        .build()
+        .unwrap();
+    let source = Impersonated::builder(TARGET, between)
+        .endpoint(google.url())
+        .build()
+        .unwrap();
+    for text in ["https://a.example", "https://b.example"] {
+        assert_names(&source.fetch(&audience(text)).await.unwrap(), text, TARGET);
+    }
+    assert_eq!(google.hits(Endpoint::GenerateAccessToken), 1);
+    assert_eq!(google.hits(Endpoint::GenerateIdToken), 2);
+}
+
+#[tokio::test]
+async fn an_impersonated_base_without_its_grant_is_told_which_one() {
+    let google = google().await;
+    let middle = "one@shop.iam.gserviceaccount.com";
+    google.add_account(Account::new(middle));
+    google.grant(CALLER, Role::OpenIdTokenCreator, middle);
+    let between = Impersonated::builder(middle, base(&google))
+        .endpoint(google.url())
+        .build()
+        .unwrap();
+    let source = Impersonated::builder(TARGET, between)
+        .endpoint(google.url())
+        .build()
+        .unwrap();
+    let error = source.fetch(&audience(HELLO)).await.unwrap_err();
+    let advice = error.advice().unwrap();
+    assert!(
+        advice.contains("roles/iam.serviceAccountTokenCreator"),
+        "{advice}"
+    );
+    assert!(advice.contains(middle), "{advice}");
+}
+
+#[tokio::test]
+async fn a_persons_quota_project_pays_for_the_call() {
+    let google = google().await;
+    let user = User::new("me@example.com").gcloud_login();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), google.user_file(&user)).unwrap();
+    let person = AuthorizedUser::from_file(file.path()).unwrap();
+    google.grant("me@example.com", Role::OpenIdTokenCreator, TARGET);
+    let person = person.with_quota_project("shop-quota").unwrap();
+    let source = Impersonated::builder(TARGET, person)
+        .endpoint(google.url())
+        .build()
+        .unwrap();
+    source.fetch(&audience(HELLO)).await.unwrap();
+    let asked = google.requests(Endpoint::GenerateIdToken);
+    assert_eq!(asked[0].headers()["x-goog-user-project"], "shop-quota");
 }
 
 #[tokio::test]

@@ -74,7 +74,10 @@ impl Exchange<'_> {
                 None => error.with_endpoint(host),
             };
             let error = error.with_tries(tries);
-            let wait = error.retry_after().unwrap_or_else(|| jitter.about(pause));
+            // A server that asks for no pause at all gets one all the same.
+            let wait = jitter
+                .about(pause)
+                .max(error.retry_after().unwrap_or_default());
             let too_late = Instant::now() + wait >= deadline;
             if error.kind() != SourceErrorKind::Transient || tries >= self.limits.tries || too_late
             {

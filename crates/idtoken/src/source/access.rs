@@ -1,6 +1,8 @@
 //! Access tokens: what the sources that call IAM Credentials authenticate with themselves.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -8,8 +10,10 @@ use http::HeaderValue;
 
 use super::authorized_user::AuthorizedUser;
 use super::external_account::ExternalAccount;
+use super::iam::IamAccount;
 use super::metadata::MetadataServer;
 use super::service_account::ServiceAccountKey;
+use super::wire::secret_header;
 use crate::clock::Clock;
 use crate::error::{SourceError, SourceErrorKind};
 use crate::flight::{Boarding, Flight, FlightError};
@@ -28,17 +32,16 @@ impl AccessToken {
         now: SystemTime,
         lifetime: Duration,
     ) -> Result<Self, SourceError> {
-        let mut bearer = HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| {
+        let bearer = secret_header(format!("Bearer {text}")).map_err(|_| {
             SourceError::new(
                 SourceErrorKind::InvalidAnswer,
                 source_name,
                 "the access token has characters that no header holds",
             )
         })?;
-        bearer.set_sensitive(true);
         Ok(Self {
             bearer,
-            expires_at: now + lifetime,
+            expires_at: now + lifetime.min(LONGEST_LIFE),
         })
     }
 }
@@ -55,18 +58,32 @@ impl fmt::Debug for AccessToken {
 #[derive(Clone, Debug)]
 pub(crate) enum Identity {
     ExternalAccount(Arc<ExternalAccount>),
+    Impersonated(Arc<IamAccount>),
     Metadata(MetadataServer),
     ServiceAccount(ServiceAccountKey),
     User(AuthorizedUser),
 }
 
 impl Identity {
-    async fn fetch(&self) -> Result<AccessToken, SourceError> {
+    /// Boxed, since an identity may stand on another.
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<AccessToken, SourceError>> + Send + '_>> {
+        Box::pin(async move {
+            match self {
+                Self::ExternalAccount(source) => source.federated_token().await,
+                Self::Impersonated(account) => account.access_token().await,
+                Self::Metadata(source) => source.access_token().await,
+                Self::ServiceAccount(source) => source.self_signed_token(),
+                Self::User(source) => source.access_token().await,
+            }
+        })
+    }
+
+    /// The project that pays for calls, where the credential names one.
+    pub(crate) fn quota_project(&self) -> Option<&HeaderValue> {
         match self {
-            Self::ExternalAccount(source) => source.federated_token().await,
-            Self::Metadata(source) => source.access_token().await,
-            Self::ServiceAccount(source) => source.self_signed_token(),
-            Self::User(source) => source.access_token().await,
+            Self::ExternalAccount(source) => source.quota_project(),
+            Self::User(source) => source.quota_project(),
+            Self::Impersonated(_) | Self::Metadata(_) | Self::ServiceAccount(_) => None,
         }
     }
 }
@@ -152,5 +169,29 @@ fn lost(error: FlightError) -> SourceError {
 /// As for ID tokens: after the metadata server has rolled over to its next token.
 const MARGIN: Duration = Duration::from_secs(225);
 
+/// The longest that Google's access tokens live, so that no answer can claim more.
+const LONGEST_LIFE: Duration = Duration::from_secs(12 * 3_600);
+
 /// Longer than any source may take, executables of external accounts included.
 const LONGEST_FETCH: Duration = Duration::from_secs(150);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_without_measure_is_cut() {
+        let now = SystemTime::UNIX_EPOCH;
+        let token = AccessToken::new("test", "text", now, Duration::from_secs(u64::MAX)).unwrap();
+        assert_eq!(token.expires_at, now + LONGEST_LIFE);
+        assert!(token.bearer.is_sensitive());
+    }
+
+    #[test]
+    fn a_token_that_no_header_holds_is_invalid_and_not_shown() {
+        let error = AccessToken::new("test", "SECRET\n", SystemTime::UNIX_EPOCH, LONGEST_LIFE);
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), SourceErrorKind::InvalidAnswer);
+        assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");
+    }
+}

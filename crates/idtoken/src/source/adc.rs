@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 pub use self::environment::Environment;
 use self::found::Found;
 use super::TokenSource;
@@ -68,7 +70,7 @@ pub async fn default() -> Result<DefaultSource, SourceError> {
 /// As [`default`](super::default()).
 #[cfg(feature = "reqwest")]
 pub async fn impersonating(target: impl Into<String>) -> Result<Impersonated, SourceError> {
-    Impersonated::builder(target, default().await?.into_base()).build()
+    default().await?.impersonating(target)
 }
 
 /// Credentials that were found, as a source.
@@ -113,8 +115,22 @@ impl DefaultSource {
         self
     }
 
-    /// The same identity as the base of an impersonation. What impersonates already is taken back
-    /// to the identity below it.
+    /// Tokens of the service account `target` on the authority of what was found, on the ready-made
+    /// transport. What impersonates that very account already is taken as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`ImpersonatedBuilder::build`](super::ImpersonatedBuilder::build).
+    #[cfg(feature = "reqwest")]
+    pub fn impersonating(self, target: impl Into<String>) -> Result<Impersonated, SourceError> {
+        let target = target.into();
+        match self.found.impersonated() {
+            Some(source) if source.target() == target => Ok(source.clone()),
+            _ => Impersonated::builder(target, self.into_base()).build(),
+        }
+    }
+
+    /// The same identity as the base of an impersonation.
     #[must_use]
     pub fn into_base(self) -> Base {
         Base(self.found.into_identity())
@@ -172,9 +188,8 @@ impl DefaultSourceBuilder {
     /// As [`default`](super::default()).
     #[cfg(feature = "reqwest")]
     pub async fn build(self) -> Result<DefaultSource, SourceError> {
-        let direct = crate::transport::ReqwestTransport::without_proxy()
-            .map_err(|error| misconfigured("the HTTP client cannot be set up").with_cause(error))?;
-        self.find(Wire::ready()?, direct).await
+        let (transport, without_proxy) = Wire::ready_transports()?;
+        self.find(transport, without_proxy).await
     }
 
     /// Looks, on transports of your own: one for the internet, one that uses no proxy for the
@@ -188,11 +203,22 @@ impl DefaultSourceBuilder {
         transport: impl Transport,
         without_proxy: impl Transport,
     ) -> Result<DefaultSource, SourceError> {
-        self.find(Wire::new(transport), without_proxy).await
+        self.find(transport, without_proxy).await
     }
 
     /// Takes the text of a credentials file of any type, as a secret store hands it out, instead of
-    /// looking; on a transport of your own.
+    /// looking; on the ready-made transport.
+    ///
+    /// # Errors
+    ///
+    /// As [`default`](super::default()).
+    #[cfg(feature = "reqwest")]
+    pub fn from_json(self, json: &str) -> Result<DefaultSource, SourceError> {
+        let (transport, without_proxy) = Wire::ready_transports()?;
+        self.given(json, Wire::new(transport).with_direct(without_proxy))
+    }
+
+    /// The same, on a transport of your own.
     ///
     /// ```
     /// use idtoken::source::DefaultSource;
@@ -212,32 +238,32 @@ impl DefaultSourceBuilder {
         json: &str,
         transport: impl Transport,
     ) -> Result<DefaultSource, SourceError> {
-        let text = zeroize::Zeroizing::new(json.to_owned());
+        self.given(json, Wire::new(transport))
+    }
+
+    fn given(self, json: &str, wire: Wire) -> Result<DefaultSource, SourceError> {
+        let text = Zeroizing::new(json.to_owned());
         let file = CredentialsFile::parse(text, "the credential given".to_owned())?;
-        let environment = self
-            .environment
-            .clone()
-            .unwrap_or_else(Environment::of_process);
-        let found = Found::read(&file, &self.allowed, &environment, Wire::new(transport))?;
+        let wire = self.on_its_clock(wire);
+        let environment = self.environment.unwrap_or_else(Environment::of_process);
         Ok(DefaultSource {
-            found,
+            found: Found::read(&file, &self.allowed, &environment, wire)?,
             reason: "its text was given".to_owned(),
         })
     }
 
     async fn find(
         self,
-        wire: Wire,
+        transport: impl Transport,
         without_proxy: impl Transport,
     ) -> Result<DefaultSource, SourceError> {
         let environment = self
             .environment
             .clone()
             .unwrap_or_else(Environment::of_process);
-        let wire = match &self.clock {
-            Some(clock) => wire.with_clock(Arc::clone(&clock.0)),
-            None => wire,
-        };
+        let without_proxy = Arc::new(without_proxy);
+        let wire = Wire::new(transport).with_direct(Arc::clone(&without_proxy));
+        let wire = self.on_its_clock(wire);
         if let Some(path) = environment.credentials_path() {
             let file = CredentialsFile::read(&path).map_err(|error| {
                 error.with_advice("GOOGLE_APPLICATION_CREDENTIALS names it: correct or unset it")
@@ -252,14 +278,10 @@ impl DefaultSourceBuilder {
             let reason = format!("gcloud left {}", path.display());
             return Ok(DefaultSource { found, reason });
         }
-        let without_proxy = Arc::new(without_proxy);
         let Some(reason) = self.presence.reason(&environment, &without_proxy).await? else {
             return Err(nothing_found(&environment));
         };
-        let mut builder = MetadataServer::builder();
-        if let Some(host) = environment.metadata_host() {
-            builder = builder.host(host);
-        }
+        let mut builder = MetadataServer::builder().environment(&environment);
         if let Some(clock) = self.clock {
             builder = builder.clock(clock.0);
         }
@@ -267,6 +289,13 @@ impl DefaultSourceBuilder {
             found: Found::Metadata(builder.build_with(without_proxy)),
             reason,
         })
+    }
+
+    fn on_its_clock(&self, wire: Wire) -> Wire {
+        match &self.clock {
+            Some(clock) => wire.with_clock(Arc::clone(&clock.0)),
+            None => wire,
+        }
     }
 }
 

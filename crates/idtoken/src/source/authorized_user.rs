@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -40,6 +40,7 @@ pub struct AuthorizedUser {
     login: Arc<Login>,
     token_url: Uri,
     accept_client_audience: bool,
+    quota_project: Option<HeaderValue>,
     wire: Wire,
 }
 
@@ -79,6 +80,18 @@ impl AuthorizedUser {
         self
     }
 
+    /// Lets this project pay for calls that are made on the person's authority, instead of the one
+    /// that the file names as `quota_project_id`. The person needs
+    /// `roles/serviceusage.serviceUsageConsumer` on it.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceErrorKind::Misconfigured`] when `project` has characters that no project has.
+    pub fn with_quota_project(mut self, project: &str) -> Result<Self, SourceError> {
+        self.quota_project = Some(endpoint::project(NAME, project)?);
+        Ok(self)
+    }
+
     /// Reads the time from `clock`.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
@@ -104,12 +117,21 @@ impl AuthorizedUser {
         };
         let token_url = fields.token_uri.as_deref().unwrap_or(TOKEN_URL);
         let token_url = endpoint::checked(NAME, "token_uri", token_url, &AllowedHosts::default())?;
+        let quota_project = fields
+            .quota_project_id
+            .map(|project| endpoint::project(NAME, &project))
+            .transpose()?;
         Ok(Self {
             login: Arc::new(login),
             token_url,
             accept_client_audience: false,
+            quota_project,
             wire,
         })
+    }
+
+    pub(crate) fn quota_project(&self) -> Option<&HeaderValue> {
+        self.quota_project.as_ref()
     }
 
     pub(crate) async fn access_token(&self) -> Result<AccessToken, SourceError> {
@@ -207,6 +229,7 @@ struct Fields {
     client_secret: Option<Zeroizing<String>>,
     refresh_token: Option<Zeroizing<String>>,
     token_uri: Option<String>,
+    quota_project_id: Option<String>,
 }
 
 fn invalid(message: &str) -> SourceError {

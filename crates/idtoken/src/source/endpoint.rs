@@ -4,7 +4,7 @@
 //! secret from one place to carry it to another. So a URL in one must be https and lead to Google,
 //! or to this machine, or to a host that the program itself allowed.
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 
 use crate::error::{SourceError, SourceErrorKind};
 use crate::loopback::is_loopback;
@@ -67,11 +67,42 @@ pub(crate) fn https_or_local(text: &str) -> Option<Uri> {
     (secure && !has_user_info).then_some(uri)
 }
 
+/// A project's id or number as the value of a header.
+pub(crate) fn project(source_name: &'static str, text: &str) -> Result<HeaderValue, SourceError> {
+    // A colon stands in the ids of projects that belong to a domain.
+    let is_id = |c: char| c.is_ascii_alphanumeric() || "-.:".contains(c);
+    HeaderValue::try_from(text)
+        .ok()
+        .filter(|_| !text.is_empty() && text.chars().all(is_id))
+        .ok_or_else(|| {
+            SourceError::new(
+                SourceErrorKind::Misconfigured,
+                source_name,
+                "the quota project is not the id of one",
+            )
+        })
+}
+
+/// A URL that a workload's platform serves on this machine alone: its instance metadata, over http
+/// at one of the link-local addresses.
+pub(crate) fn instance_metadata(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
+    let host = uri.host()?;
+    let has_user_info = uri
+        .authority()
+        .is_some_and(|whole| whole.as_str().contains('@'));
+    let plain = uri.scheme_str() == Some("http");
+    (plain && !has_user_info && METADATA_HOSTS.contains(&host)).then_some(uri)
+}
+
 fn is_below(host: &str, domain: &str) -> bool {
     let host = host.to_ascii_lowercase();
     host.strip_suffix(domain)
         .is_some_and(|below| below.len() > 1 && below.ends_with('.'))
 }
+
+/// AWS and Azure both answer at the first, AWS at the second as well.
+const METADATA_HOSTS: [&str; 2] = ["169.254.169.254", "[fd00:ec2::254]"];
 
 #[cfg(test)]
 mod tests {
@@ -106,6 +137,35 @@ mod tests {
             "",
         ] {
             assert!(!ok(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn instance_metadata_is_plain_link_local_and_nothing_else() {
+        for text in [
+            "http://169.254.169.254/metadata/identity/oauth2/token?x=1",
+            "http://[fd00:ec2::254]/latest/api/token",
+        ] {
+            assert!(instance_metadata(text).is_some(), "{text}");
+        }
+        for text in [
+            "https://169.254.169.254/",
+            "http://169.254.169.254.evil.example/",
+            "http://me@169.254.169.254/",
+            "http://169.254.169.253/",
+            "http://127.0.0.1/",
+        ] {
+            assert!(instance_metadata(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quota_project_is_an_id_or_a_number() {
+        for text in ["my-project", "example.com:my-project", "123456"] {
+            assert_eq!(project("test", text).unwrap(), text);
+        }
+        for text in ["", "a b", "a\nb", "a/b"] {
+            assert!(project("test", text).is_err(), "{text:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -12,11 +12,12 @@ use self::subject::{Subject, SubjectFields};
 pub use self::subject::{SubjectContext, SubjectTokenSupplier};
 use super::TokenSource;
 use super::access::{AccessToken, Identity};
+use super::adc::Environment;
 use super::endpoint::{self, AllowedHosts};
 use super::file::{self, CredentialsFile};
 use super::impersonated::Impersonated;
 use super::oauth::Answer;
-use super::wire::{Wire, form_post};
+use super::wire::{Wire, form_post, secret_header};
 use crate::audience::Audience;
 use crate::clock::{Clock, SharedClock};
 use crate::error::{SourceError, SourceErrorKind};
@@ -38,14 +39,16 @@ mod subject;
 /// [`Impersonated`](super::Impersonated).
 ///
 /// A credentials file is untrusted input: its URLs must be https and lead to Google, to this
-/// machine, or to a host named with [`allow_host`](ExternalAccountBuilder::allow_host).
+/// machine, or to a host named with [`allow_host`](ExternalAccountBuilder::allow_host). The subject
+/// token's may be that of the platform's instance metadata too (`http://169.254.169.254`, as on
+/// Azure), which is asked directly, past any proxy.
 ///
 /// ```no_run
 /// use idtoken::source::ExternalAccount;
 ///
 /// # fn run() -> Result<(), idtoken::SourceError> {
 /// let source = ExternalAccount::builder()
-///     .allow_host("token.actions.githubusercontent.com")
+///     .allow_host(".actions.githubusercontent.com")
 ///     .from_file("credentials.json")?;
 /// # Ok(())
 /// # }
@@ -54,6 +57,7 @@ mod subject;
 pub struct ExternalAccount {
     federation: Arc<Federation>,
     impersonated: Option<Impersonated>,
+    quota_project: Option<HeaderValue>,
 }
 
 impl ExternalAccount {
@@ -65,6 +69,23 @@ impl ExternalAccount {
     /// The federated access token.
     pub(crate) async fn federated_token(&self) -> Result<AccessToken, SourceError> {
         self.federation.exchange().await
+    }
+
+    /// The service account that the file names, or else the workload itself.
+    pub(crate) fn into_identity(self) -> Identity {
+        match self.impersonated {
+            Some(impersonated) => impersonated.into_identity(),
+            None => Identity::ExternalAccount(Arc::new(self)),
+        }
+    }
+
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn impersonated(&self) -> Option<&Impersonated> {
+        self.impersonated.as_ref()
+    }
+
+    pub(crate) fn quota_project(&self) -> Option<&HeaderValue> {
+        self.quota_project.as_ref()
     }
 
     /// The service account whose tokens these are, if the file names one.
@@ -98,7 +119,7 @@ impl TokenSource for ExternalAccount {
 pub struct ExternalAccountBuilder {
     allowed: AllowedHosts,
     executables: bool,
-    environment: super::adc::Environment,
+    environment: Option<Environment>,
     supplier: Option<Arc<dyn subject::DynSupplier>>,
     clock: Option<SharedClock>,
 }
@@ -131,15 +152,15 @@ impl ExternalAccountBuilder {
         self
     }
 
-    pub(crate) fn allowed_hosts(mut self, allowed: AllowedHosts) -> Self {
-        self.allowed = allowed;
+    /// Looks at these variables instead of the process's own: for AWS's region and credentials, and
+    /// for `GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES`.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
         self
     }
 
-    pub(crate) fn environment(mut self, environment: super::adc::Environment) -> Self {
-        self.executables |=
-            environment.get("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES") == Some("1");
-        self.environment = environment;
+    pub(crate) fn allowed_hosts(mut self, allowed: AllowedHosts) -> Self {
+        self.allowed = allowed;
         self
     }
 
@@ -190,10 +211,12 @@ impl ExternalAccountBuilder {
             Some(supplier) => Subject::Supplied(supplier),
             None => {
                 let source = file::required(file, "credential_source", fields.credential_source)?;
+                let environment = self.environment.unwrap_or_else(Environment::of_process);
+                let permitted = environment.get("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES");
                 let options = subject::Options {
                     allowed: &self.allowed,
-                    executables: self.executables,
-                    environment: &self.environment,
+                    executables: self.executables || permitted == Some("1"),
+                    environment: &environment,
                 };
                 Subject::new(file, source, &options)?
             }
@@ -210,9 +233,14 @@ impl ExternalAccountBuilder {
             user_project: fields.workforce_pool_user_project,
             wire: wire.clone(),
         });
+        let quota_project = fields
+            .quota_project_id
+            .map(|project| endpoint::project(NAME, &project))
+            .transpose()?;
         let base = ExternalAccount {
             federation: Arc::clone(&federation),
             impersonated: None,
+            quota_project: quota_project.clone(),
         };
         let impersonated = fields
             .service_account_impersonation_url
@@ -224,6 +252,7 @@ impl ExternalAccountBuilder {
         Ok(ExternalAccount {
             federation,
             impersonated,
+            quota_project,
         })
     }
 }
@@ -305,20 +334,18 @@ impl fmt::Debug for Federation {
 }
 
 /// RFC 7617, with id and secret form-encoded first as RFC 6749 §2.3.1 has it.
-fn basic(id: &str, secret: &str) -> Result<http::HeaderValue, SourceError> {
+fn basic(id: &str, secret: &str) -> Result<HeaderValue, SourceError> {
     use base64::Engine;
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = Zeroizing::new(format!("{}:{}", encoded(id), encoded(secret)));
-    let text = base64::engine::general_purpose::STANDARD.encode(pair.as_bytes());
-    let mut value = http::HeaderValue::try_from(format!("Basic {text}")).map_err(|_| {
+    let text = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()));
+    secret_header(format!("Basic {}", *text)).map_err(|_| {
         SourceError::new(
             SourceErrorKind::Misconfigured,
             NAME,
             "the client's secret is unusable",
         )
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
+    })
 }
 
 #[derive(Deserialize)]
@@ -331,6 +358,7 @@ struct Fields {
     client_id: Option<String>,
     client_secret: Option<Zeroizing<String>>,
     workforce_pool_user_project: Option<String>,
+    quota_project_id: Option<String>,
 }
 
 const NAME: &str = "external account";

@@ -1,12 +1,15 @@
-//! IAM Credentials' `generateIdToken`: an ID token for a service account, on another's authority.
+//! IAM Credentials: tokens for a service account, on another's authority.
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{Request, Response, StatusCode, Uri};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::access::AccessTokens;
+use super::access::{AccessToken, AccessTokens};
 use super::oauth::shape;
 use super::wire::Wire;
 use crate::audience::Audience;
@@ -14,12 +17,13 @@ use crate::error::{SourceError, SourceErrorKind};
 use crate::exchange::status_error;
 use crate::token::IdToken;
 
-/// Everything about the call but the audience.
+/// A service account to be spoken for, and on whose authority.
 #[derive(Clone, Debug)]
-pub(crate) struct GenerateIdToken {
+pub(crate) struct IamAccount {
     pub(crate) source_name: &'static str,
+    /// The account's resource: a method's name is added to it.
     pub(crate) url: Uri,
-    /// The account whose token it will be, for advice.
+    /// The account, as people know it.
     pub(crate) target: String,
     /// The accounts in between, as resource names.
     pub(crate) delegates: Vec<String>,
@@ -28,43 +32,16 @@ pub(crate) struct GenerateIdToken {
     pub(crate) wire: Wire,
 }
 
-impl GenerateIdToken {
-    pub(crate) async fn fetch(&self, audience: &Audience) -> Result<IdToken, SourceError> {
-        let access = self.base.get().await?;
-        let body = serde_json::to_vec(&Body {
+impl IamAccount {
+    pub(crate) async fn id_token(&self, audience: &Audience) -> Result<IdToken, SourceError> {
+        let body = GenerateIdToken {
             audience: audience.as_str(),
             delegates: &self.delegates,
             include_email: self.include_email,
-        })
-        .map(Bytes::from)
-        .map_err(|error| self.fail("the request cannot be written").with_cause(error))?;
-        let request = || {
-            Request::post(self.url.clone())
-                .header(AUTHORIZATION, access.bearer.clone())
-                .header(CONTENT_TYPE, "application/json")
-                .body(body.clone())
-                .map_err(|error| self.fail("the endpoint cannot be asked").with_cause(error))
         };
-        let outcome = self
-            .wire
-            .exchange(self.source_name, request, |response| self.read(response))
-            .await;
-        if let Err(error) = &outcome
-            && error.status() == Some(StatusCode::UNAUTHORIZED)
-        {
-            self.base.distrust(&access);
-        }
-        outcome
-    }
-
-    fn read(&self, response: &Response<Bytes>) -> Result<IdToken, SourceError> {
-        if !response.status().is_success() {
-            return Err(self.refusal(response));
-        }
-        let answer: Answer = serde_json::from_slice(response.body()).map_err(|error| {
-            self.invalid("the answer is not the JSON expected")
-                .with_cause(shape(&error))
-        })?;
+        let answer: IdTokenAnswer = self
+            .call("generateIdToken", "serviceAccountOpenIdTokenCreator", &body)
+            .await?;
         let jwt = answer
             .token
             .ok_or_else(|| self.invalid("the answer has no token in it"))?;
@@ -74,7 +51,82 @@ impl GenerateIdToken {
         })
     }
 
-    fn refusal(&self, response: &Response<Bytes>) -> SourceError {
+    /// An access token, for an account that is the base of another impersonation. There is no other
+    /// way then; an ID token of the account's own takes none.
+    pub(crate) async fn access_token(&self) -> Result<AccessToken, SourceError> {
+        let body = GenerateAccessToken {
+            delegates: &self.delegates,
+            scope: [SCOPE],
+            lifetime: format!("{}s", LIFETIME.as_secs()),
+        };
+        // Counted from before it was asked for, so never too long.
+        let now = self.wire.now();
+        let answer: AccessTokenAnswer = self
+            .call("generateAccessToken", "serviceAccountTokenCreator", &body)
+            .await?;
+        let token = answer
+            .access_token
+            .ok_or_else(|| self.invalid("the answer has no accessToken in it"))?;
+        AccessToken::new(self.source_name, &token, now, LIFETIME)
+    }
+
+    /// Calls a method that takes `role`. An access token that was kept may have been revoked since,
+    /// so after a 401 there is one more try with a fresh one.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        role: &str,
+        body: &impl Serialize,
+    ) -> Result<T, SourceError> {
+        let url: Uri = format!("{}:{method}", self.url)
+            .parse()
+            .map_err(|error| self.fail("the endpoint makes no URL").with_cause(error))?;
+        let body = serde_json::to_vec(body)
+            .map(Bytes::from)
+            .map_err(|error| self.fail("the request cannot be written").with_cause(error))?;
+        let access = self.base.get().await?;
+        let outcome = self.call_with(&access, &url, role, &body).await;
+        match outcome {
+            Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
+                self.base.distrust(&access);
+                let access = self.base.get().await?;
+                self.call_with(&access, &url, role, &body).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn call_with<T: DeserializeOwned>(
+        &self,
+        access: &AccessToken,
+        url: &Uri,
+        role: &str,
+        body: &Bytes,
+    ) -> Result<T, SourceError> {
+        let request = || {
+            let mut request = Request::post(url.clone())
+                .header(AUTHORIZATION, access.bearer.clone())
+                .header(CONTENT_TYPE, "application/json");
+            if let Some(project) = self.base.identity().quota_project() {
+                request = request.header(USER_PROJECT, project.clone());
+            }
+            request
+                .body(body.clone())
+                .map_err(|error| self.fail("the endpoint cannot be asked").with_cause(error))
+        };
+        let read = |response: &Response<Bytes>| {
+            if !response.status().is_success() {
+                return Err(self.refusal(role, response));
+            }
+            serde_json::from_slice(response.body()).map_err(|error| {
+                self.invalid("the answer is not the JSON expected")
+                    .with_cause(shape(&error))
+            })
+        };
+        self.wire.exchange(self.source_name, request, read).await
+    }
+
+    fn refusal(&self, role: &str, response: &Response<Bytes>) -> SourceError {
         let Ok(Refusal { error: refusal }) = serde_json::from_slice(response.body()) else {
             return status_error(
                 self.source_name,
@@ -89,10 +141,15 @@ impl GenerateIdToken {
         };
         let target = &self.target;
         match response.status() {
+            StatusCode::FORBIDDEN if refusal.message.contains("authentication scopes") => error
+                .with_advice(
+                    "the base credential's access token lacks the scope cloud-platform: on a \
+                     virtual machine set its access scopes, on a laptop log in again with it",
+                ),
             StatusCode::FORBIDDEN => error.with_advice(format!(
                 "the caller may not mint tokens for {target}: gcloud iam service-accounts \
-                 add-iam-policy-binding {target} --member=CALLER \
-                 --role=roles/iam.serviceAccountOpenIdTokenCreator (a grant takes minutes to work)"
+                 add-iam-policy-binding {target} --member=CALLER --role=roles/iam.{role} \
+                 (a grant takes minutes to work)"
             )),
             StatusCode::NOT_FOUND => error.with_advice(format!("is there an account {target}?")),
             StatusCode::UNAUTHORIZED => {
@@ -122,16 +179,30 @@ pub(crate) fn resource_name(email: &str) -> String {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct GenerateIdToken<'a> {
     audience: &'a str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     delegates: &'a [String],
     include_email: bool,
 }
 
+#[derive(Serialize)]
+struct GenerateAccessToken<'a> {
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    delegates: &'a [String],
+    scope: [&'static str; 1],
+    lifetime: String,
+}
+
 #[derive(Deserialize)]
-struct Answer {
+struct IdTokenAnswer {
     token: Option<Zeroizing<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AccessTokenAnswer {
+    access_token: Option<Zeroizing<String>>,
 }
 
 #[derive(Deserialize)]
@@ -144,3 +215,10 @@ struct Status {
     message: String,
     status: Option<String>,
 }
+
+const SCOPE: &str = "https://www.googleapis.com/auth/iam";
+
+/// Google's default; longer ones take an exception from the organisation's policy.
+const LIFETIME: Duration = Duration::from_secs(3_600);
+
+const USER_PROJECT: HeaderName = HeaderName::from_static("x-goog-user-project");

@@ -6,10 +6,11 @@ use http::Uri;
 
 use super::TokenSource;
 use super::access::{AccessTokens, Identity};
+use super::adc::DefaultSource;
 use super::authorized_user::AuthorizedUser;
 use super::endpoint::{self, AllowedHosts};
 use super::external_account::ExternalAccount;
-use super::iam::{GenerateIdToken, resource_name};
+use super::iam::{IamAccount, resource_name};
 use super::metadata::MetadataServer;
 use super::service_account::ServiceAccountKey;
 use super::wire::Wire;
@@ -25,6 +26,10 @@ use crate::transport::Transport;
 /// else: only `generateIdToken` is called. This is the right way for a laptop, where a user's own
 /// token cannot have the audience that a service wants.
 ///
+/// An identity that is itself impersonated is another matter: an access token for it has to be
+/// asked for first, which takes `roles/iam.serviceAccountTokenCreator` on it. Accounts that only
+/// stand in between are better named as [`delegates`](ImpersonatedBuilder::delegates).
+///
 /// The token carries the account's e-mail address unless told otherwise.
 ///
 /// ```no_run
@@ -38,7 +43,7 @@ use crate::transport::Transport;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Impersonated {
-    call: GenerateIdToken,
+    account: IamAccount,
 }
 
 impl Impersonated {
@@ -58,7 +63,7 @@ impl Impersonated {
     /// The account whose tokens these are.
     #[must_use]
     pub fn target(&self) -> &str {
-        &self.call.target
+        &self.account.target
     }
 
     /// From the fields of a credentials file, with its impersonation URL checked.
@@ -83,18 +88,13 @@ impl Impersonated {
                 fail("\"service_account_impersonation_url\" names no service account")
             })?;
         let path = url.rsplit_once(':').map_or(url, |(path, _)| path);
-        let url = endpoint::checked(
-            source_name,
-            FIELD,
-            &format!("{path}:generateIdToken"),
-            allowed,
-        )?;
+        let url = endpoint::checked(source_name, FIELD, path, allowed)?;
         let base = AccessTokens::new(base, Arc::clone(wire.clock()));
         let delegates = delegates
             .iter()
             .map(|delegate| resource_name(delegate))
             .collect();
-        let call = GenerateIdToken {
+        let account = IamAccount {
             source_name,
             url,
             target,
@@ -103,17 +103,17 @@ impl Impersonated {
             base,
             wire,
         };
-        Ok(Self { call })
+        Ok(Self { account })
     }
 
-    pub(crate) fn base(&self) -> &Identity {
-        self.call.base.identity()
+    pub(crate) fn into_identity(self) -> Identity {
+        Identity::Impersonated(Arc::new(self.account))
     }
 }
 
 impl TokenSource for Impersonated {
     async fn fetch(&self, audience: &Audience) -> Result<IdToken, SourceError> {
-        self.call.fetch(audience).await
+        self.account.id_token(audience).await
     }
 }
 
@@ -185,14 +185,14 @@ impl ImpersonatedBuilder {
             Some(clock) => wire.with_clock(clock.0),
             None => wire,
         };
-        let url = generate_url(
+        let url = account_url(
             NAME,
             self.endpoint.as_deref(),
             DEFAULT_UNIVERSE,
             &self.target,
         )?;
         Ok(Impersonated {
-            call: GenerateIdToken {
+            account: IamAccount {
                 source_name: NAME,
                 url,
                 target: self.target,
@@ -215,9 +215,21 @@ impl From<AuthorizedUser> for Base {
     }
 }
 
+impl From<DefaultSource> for Base {
+    fn from(source: DefaultSource) -> Self {
+        source.into_base()
+    }
+}
+
 impl From<ExternalAccount> for Base {
     fn from(source: ExternalAccount) -> Self {
-        Self(Identity::ExternalAccount(Arc::new(source)))
+        Self(source.into_identity())
+    }
+}
+
+impl From<Impersonated> for Base {
+    fn from(source: Impersonated) -> Self {
+        Self(source.into_identity())
     }
 }
 
@@ -233,8 +245,8 @@ impl From<ServiceAccountKey> for Base {
     }
 }
 
-/// The URL of `generateIdToken` for `target`.
-pub(crate) fn generate_url(
+/// The URL of the resource that `target` is.
+pub(crate) fn account_url(
     source_name: &'static str,
     endpoint: Option<&str>,
     universe: &str,
@@ -252,7 +264,7 @@ pub(crate) fn generate_url(
             "the target is no service account's e-mail address or unique id",
         ));
     }
-    let url = format!("{origin}/v1/projects/-/serviceAccounts/{target}:generateIdToken");
+    let url = format!("{origin}/v1/projects/-/serviceAccounts/{target}");
     endpoint::https_or_local(&url).ok_or_else(|| {
         SourceError::new(
             SourceErrorKind::Misconfigured,

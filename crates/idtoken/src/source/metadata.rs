@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::TokenSource;
 use super::access::AccessToken;
+use super::adc::Environment;
 use super::impersonated::DEFAULT_UNIVERSE;
 use super::oauth::shape;
 use super::wire::Wire;
@@ -50,7 +51,8 @@ pub struct MetadataServer {
 }
 
 impl MetadataServer {
-    /// The metadata server at its usual address, on the ready-made transport.
+    /// The metadata server where the environment says that it is, or else at its usual address; on
+    /// the ready-made transport.
     ///
     /// # Errors
     ///
@@ -63,7 +65,7 @@ impl MetadataServer {
     /// Sets host, account, format and limits.
     pub fn builder() -> MetadataServerBuilder {
         MetadataServerBuilder {
-            host: DEFAULT_HOST.to_owned(),
+            host: None,
             account: "default".to_owned(),
             format: Format::default(),
             limits: Limits::default(),
@@ -175,7 +177,7 @@ impl TokenSource for MetadataServer {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct MetadataServerBuilder {
-    host: String,
+    host: Option<String>,
     account: String,
     format: Format,
     limits: Limits,
@@ -183,11 +185,18 @@ pub struct MetadataServerBuilder {
 }
 
 impl MetadataServerBuilder {
-    /// Asks this `host` or `host:port` instead of `169.254.169.254`; what
-    /// `GCE_METADATA_HOST` means to Google's own libraries.
+    /// Asks this `host` or `host:port`.
+    ///
+    /// Otherwise it is the one in the environment's `GCE_METADATA_HOST`, which means the same to
+    /// Google's own libraries, or `169.254.169.254`.
     pub fn host(mut self, host: impl Into<String>) -> Self {
-        self.host = host.into();
+        self.host = Some(host.into());
         self
+    }
+
+    /// Takes the host from these variables instead of the process's own.
+    pub fn environment(self, environment: &Environment) -> Self {
+        self.host(environment.metadata_host().unwrap_or(DEFAULT_HOST))
     }
 
     /// Asks for this attached account's token, by e-mail address, instead of the `default` one.
@@ -233,6 +242,13 @@ impl MetadataServerBuilder {
 
     /// The source, on a transport of your own, which must not use a proxy.
     pub fn build_with(self, transport: impl Transport) -> MetadataServer {
+        let host = self.host.unwrap_or_else(|| {
+            let environment = Environment::of_process();
+            environment
+                .metadata_host()
+                .unwrap_or(DEFAULT_HOST)
+                .to_owned()
+        });
         let mut wire = Wire::new(transport);
         wire.limits = self.limits;
         if let Some(clock) = self.clock {
@@ -240,7 +256,7 @@ impl MetadataServerBuilder {
         }
         MetadataServer {
             wire,
-            host: self.host,
+            host,
             account: self.account,
             format: self.format,
         }
@@ -325,6 +341,7 @@ fn refusal(status: StatusCode, body: &str) -> SourceError {
     let error = |message: &str| {
         SourceError::new(SourceErrorKind::Refused, NAME, message).with_status(status)
     };
+    let body = body.trim_start();
     match status {
         StatusCode::NOT_FOUND if body.starts_with(GKE_NOT_ANNOTATED) => error(body).with_advice(
             "annotate the Kubernetes service account with iam.gke.io/gcp-service-account and grant \

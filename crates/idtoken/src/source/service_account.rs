@@ -15,8 +15,8 @@ use self::watched::WatchedKey;
 use super::TokenSource;
 use super::access::{AccessToken, AccessTokens, Identity};
 use super::file::CredentialsFile;
-use super::iam::GenerateIdToken;
-use super::impersonated::{DEFAULT_UNIVERSE, generate_url};
+use super::iam::IamAccount;
+use super::impersonated::{DEFAULT_UNIVERSE, account_url};
 use super::oauth::Answer;
 use super::wire::{Wire, form_post};
 use crate::audience::Audience;
@@ -212,14 +212,14 @@ impl ServiceAccountKey {
         key: &KeyFile,
         audience: &Audience,
     ) -> Result<IdToken, SourceError> {
-        let url = generate_url(
+        let url = account_url(
             NAME,
             self.iam_endpoint.as_deref(),
             &key.universe,
             &key.email,
         )?;
         let base = Identity::ServiceAccount(self.clone());
-        GenerateIdToken {
+        IamAccount {
             source_name: NAME,
             url,
             target: key.email.clone(),
@@ -228,7 +228,7 @@ impl ServiceAccountKey {
             base: AccessTokens::new(base, Arc::clone(self.wire.clock())),
             wire: self.wire.clone(),
         }
-        .fetch(audience)
+        .id_token(audience)
         .await
     }
 }

@@ -5,22 +5,22 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, InvalidHeaderValue};
 use http::{Request, Response, Uri};
+use zeroize::Zeroizing;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{SourceError, SourceErrorKind};
 use crate::exchange::{Exchange, Limits};
+#[cfg(feature = "reqwest")]
+use crate::transport::ReqwestTransport;
 use crate::transport::{SharedTransport, Transport};
 
 /// A transport, a clock, and how hard to try.
 #[derive(Clone)]
 pub(crate) struct Wire {
     transport: SharedTransport,
-    /// The same, or one that uses no proxy where the first may.
-    #[cfg_attr(
-        not(feature = "aws"),
-        allow(dead_code, reason = "only AWS asks link-local hosts")
-    )]
+    /// The same, or one that uses no proxy where the first may: for link-local hosts.
     direct: SharedTransport,
     clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
@@ -37,11 +37,16 @@ impl Wire {
         }
     }
 
-    /// On the ready-made transport, which honours proxy variables.
+    /// On the ready-made transports.
     #[cfg(feature = "reqwest")]
     pub(crate) fn ready() -> Result<Self, SourceError> {
-        use crate::transport::ReqwestTransport;
+        let (transport, without_proxy) = Self::ready_transports()?;
+        Ok(Self::new(transport).with_direct(without_proxy))
+    }
 
+    /// One that honours proxy variables, and one that does not.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn ready_transports() -> Result<(ReqwestTransport, ReqwestTransport), SourceError> {
         let unusable = |error| {
             SourceError::new(
                 SourceErrorKind::Misconfigured,
@@ -50,12 +55,14 @@ impl Wire {
             )
             .with_cause(error)
         };
-        let direct = ReqwestTransport::without_proxy().map_err(unusable)?;
-        let wire = Self::new(ReqwestTransport::new().map_err(unusable)?);
-        Ok(Self {
-            direct: SharedTransport::new(direct),
-            ..wire
-        })
+        let transport = ReqwestTransport::new().map_err(unusable)?;
+        let without_proxy = ReqwestTransport::without_proxy().map_err(unusable)?;
+        Ok((transport, without_proxy))
+    }
+
+    pub(crate) fn with_direct(mut self, without_proxy: impl Transport) -> Self {
+        self.direct = SharedTransport::new(without_proxy);
+        self
     }
 
     pub(crate) fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -83,7 +90,6 @@ impl Wire {
     }
 
     /// The same, with a server that no proxy may stand before.
-    #[cfg(feature = "aws")]
     pub(crate) async fn exchange_direct<T>(
         &self,
         source_name: &'static str,
@@ -126,15 +132,15 @@ pub(crate) fn form_post(
     url: &Uri,
     fields: &[(&str, &str)],
 ) -> Result<Request<Bytes>, SourceError> {
-    let form = form_urlencoded::Serializer::new(String::new())
+    // Room for all of it at its longest, so that no half of a secret is left behind by growing.
+    let length = |(name, value): &(&str, &str)| 3 * (name.len() + value.len()) + 2;
+    let room = String::with_capacity(fields.iter().map(length).sum());
+    let form = form_urlencoded::Serializer::new(room)
         .extend_pairs(fields)
         .finish();
     Request::post(url.clone())
-        .header(
-            http::header::CONTENT_TYPE,
-            "application/x-www-form-urlencoded",
-        )
-        .body(Bytes::from(form))
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(wiped(form))
         .map_err(|error| {
             SourceError::new(
                 SourceErrorKind::Misconfigured,
@@ -143,4 +149,16 @@ pub(crate) fn form_post(
             )
             .with_cause(error)
         })
+}
+
+/// `secret` as bytes that are wiped when the last who shares them lets go.
+pub(crate) fn wiped(secret: String) -> Bytes {
+    Bytes::from_owner(Zeroizing::new(secret))
+}
+
+/// `secret` as the value of a header: marked sensitive, and wiped as [`wiped`] bytes are.
+pub(crate) fn secret_header(secret: String) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::from_maybe_shared(wiped(secret))?;
+    value.set_sensitive(true);
+    Ok(value)
 }

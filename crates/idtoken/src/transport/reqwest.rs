@@ -1,5 +1,7 @@
 //! The ready-made transport.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use reqwest::redirect::Policy;
@@ -57,6 +59,7 @@ impl ReqwestTransport {
     fn build(builder: reqwest::ClientBuilder) -> Result<Self, TransportError> {
         builder
             .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("idtoken/", env!("CARGO_PKG_VERSION")))
             .build()
             .map(|client| Self { client })
@@ -98,3 +101,6 @@ fn transport_error(error: reqwest::Error) -> TransportError {
     };
     TransportError::new(kind, error.without_url())
 }
+
+/// Less than any exchange has for one try, so that an address where nobody is gets said so.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,7 +1,11 @@
 //! The one home of the process's environment.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
 use std::path::PathBuf;
+
+use zeroize::Zeroizing;
 
 /// The variables and paths that decide which credentials are found, as plain values.
 ///
@@ -11,9 +15,9 @@ use std::path::PathBuf;
 /// let environment = Environment::default()
 ///     .set("GOOGLE_APPLICATION_CREDENTIALS", "/etc/credentials.json");
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
-    variables: BTreeMap<String, String>,
+    variables: BTreeMap<String, Zeroizing<String>>,
     product_name_file: Option<PathBuf>,
 }
 
@@ -23,7 +27,10 @@ impl Environment {
     pub fn of_process() -> Self {
         let variables = VARIABLES
             .iter()
-            .filter_map(|name| Some(((*name).to_owned(), Self::variable_of_process(name)?)))
+            .filter_map(|name| {
+                let value = Self::variable_of_process(name)?;
+                Some(((*name).to_owned(), Zeroizing::new(value)))
+            })
             .collect();
         let product_name_file = cfg!(target_os = "linux").then(|| PathBuf::from(PRODUCT_NAME_FILE));
         Self {
@@ -35,7 +42,8 @@ impl Environment {
     /// Sets a variable.
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.variables.insert(name.into(), value.into());
+        let value = Zeroizing::new(value.into());
+        self.variables.insert(name.into(), value);
         self
     }
 
@@ -52,14 +60,16 @@ impl Environment {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
-            .map(String::as_str)
+            .map(|value| value.as_str())
             .filter(|value| !value.is_empty())
     }
 
-    /// A variable of the process, if it is set, not empty, and text.
+    /// A variable of the process, if it is set and not empty.
     #[allow(clippy::disallowed_methods, reason = "the one home of the environment")]
     pub(crate) fn variable_of_process(name: &str) -> Option<String> {
-        std::env::var(name).ok().filter(|value| !value.is_empty())
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(|value| text(&value))
     }
 
     pub(crate) fn credentials_path(&self) -> Option<PathBuf> {
@@ -96,7 +106,23 @@ impl Environment {
     }
 }
 
-const VARIABLES: [&str; 21] = [
+/// By name only: among the values are AWS's secrets.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment")
+            .field("variables", &self.variables.keys())
+            .field("product_name_file", &self.product_name_file)
+            .finish()
+    }
+}
+
+/// What is not Unicode is spelt otherwise rather than taken for unset: a credentials file that is
+/// named must not be skipped.
+fn text(value: &OsStr) -> String {
+    value.to_string_lossy().into_owned()
+}
+
+const VARIABLES: [&str; 22] = [
     "APPDATA",
     "AWS_ACCESS_KEY_ID",
     "AWS_DEFAULT_REGION",
@@ -111,6 +137,7 @@ const VARIABLES: [&str; 21] = [
     "GCE_METADATA_IP",
     "GCE_METADATA_ROOT",
     "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_CLOUD_QUOTA_PROJECT",
     "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES",
     "HOME",
     "K_CONFIGURATION",
@@ -121,3 +148,24 @@ const VARIABLES: [&str; 21] = [
 ];
 
 const PRODUCT_NAME_FILE: &str = "/sys/class/dmi/id/product_name";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_names_and_no_values() {
+        let environment = Environment::default().set("AWS_SECRET_ACCESS_KEY", "SECRET");
+        let shown = format!("{environment:?}");
+        assert!(shown.contains("AWS_SECRET_ACCESS_KEY"), "{shown}");
+        assert!(!shown.contains("\"SECRET\""), "{shown}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_value_that_is_not_unicode_is_still_a_value() {
+        use std::os::unix::ffi::OsStrExt;
+
+        assert_eq!(text(OsStr::from_bytes(b"/k\xff.json")), "/k\u{fffd}.json");
+    }
+}

@@ -1,7 +1,5 @@
 //! A credential of any type: read from its file, and used.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
@@ -40,7 +38,7 @@ impl Found {
         wire: Wire,
     ) -> Result<Self, SourceError> {
         Ok(match file.kind() {
-            "authorized_user" => Self::User(AuthorizedUser::from_credentials(file, wire)?),
+            "authorized_user" => Self::User(user(file, environment, wire)?),
             "external_account" => Self::External(external(file, allowed, environment, wire)?),
             "impersonated_service_account" => {
                 Self::Impersonated(impersonated(file, allowed, environment, wire)?)
@@ -94,15 +92,36 @@ impl Found {
         }
     }
 
-    /// The identity below any impersonation.
+    /// What impersonates a service account, if that is what was found.
+    #[cfg(feature = "reqwest")]
+    pub(super) fn impersonated(&self) -> Option<&Impersonated> {
+        match self {
+            Self::External(source) => source.impersonated(),
+            Self::Impersonated(source) => Some(source),
+            Self::Metadata(_) | Self::ServiceAccount(_) | Self::User(_) => None,
+        }
+    }
+
     pub(super) fn into_identity(self) -> Identity {
         match self {
-            Self::External(source) => Identity::ExternalAccount(Arc::new(source)),
-            Self::Impersonated(source) => source.base().clone(),
+            Self::External(source) => source.into_identity(),
+            Self::Impersonated(source) => source.into_identity(),
             Self::Metadata(source) => Identity::Metadata(source),
             Self::ServiceAccount(source) => Identity::ServiceAccount(source),
             Self::User(source) => Identity::User(source),
         }
+    }
+}
+
+fn user(
+    file: &CredentialsFile,
+    environment: &Environment,
+    wire: Wire,
+) -> Result<AuthorizedUser, SourceError> {
+    let user = AuthorizedUser::from_credentials(file, wire)?;
+    match environment.get("GOOGLE_CLOUD_QUOTA_PROJECT") {
+        Some(project) => user.with_quota_project(project),
+        None => Ok(user),
     }
 }
 

@@ -21,8 +21,8 @@ use super::NAME;
 use super::subject::{Options, SubjectContext, SubjectFields, misconfigured};
 use crate::error::{SourceError, SourceErrorKind};
 use crate::exchange::status_error;
-use crate::loopback::is_loopback;
 use crate::source::adc::Environment;
+use crate::source::endpoint;
 use crate::source::file::CredentialsFile;
 use crate::source::wire::Wire;
 
@@ -293,16 +293,12 @@ fn is_aws_sts(url: &str) -> bool {
     uri.scheme_str() == Some("https") && host.starts_with("sts.") && aws
 }
 
-/// A URL at the instance metadata service's link-local addresses, or on this machine.
+/// A URL of the instance metadata service, or of what plays its part on this machine.
 fn instance_metadata(text: &str) -> Option<Uri> {
-    let uri: Uri = text.parse().ok()?;
-    let host = uri.host()?;
-    let known = ["169.254.169.254", "[fd00:ec2::254]"].contains(&host) || is_loopback(host);
-    let plain = uri.scheme_str() == Some("http");
-    let has_user_info = uri
-        .authority()
-        .is_some_and(|whole| whole.as_str().contains('@'));
-    (known && plain && !has_user_info).then_some(uri)
+    endpoint::instance_metadata(text).or_else(|| {
+        let uri = endpoint::https_or_local(text)?;
+        (uri.scheme_str() == Some("http")).then_some(uri)
+    })
 }
 
 fn invalid(message: &str) -> SourceError {

@@ -139,7 +139,10 @@ impl Subject {
             (Some(path), None, None) => Ok(Self::File { path, format }),
             (None, Some(url), None) => {
                 const FIELD: &str = "credential_source.url";
-                let url = endpoint::checked(NAME, FIELD, &url, options.allowed)?;
+                let url = match endpoint::instance_metadata(&url) {
+                    Some(url) => url,
+                    None => endpoint::checked(NAME, FIELD, &url, options.allowed)?,
+                };
                 Ok(Self::Url {
                     url,
                     headers: fields.headers.unwrap_or_default(),
@@ -195,7 +198,11 @@ impl Subject {
                     }
                     format.token_in(&String::from_utf8_lossy(response.body()))
                 };
-                wire.exchange(NAME, request, read).await
+                if url.scheme_str() == Some("http") {
+                    wire.exchange_direct(NAME, request, read).await
+                } else {
+                    wire.exchange(NAME, request, read).await
+                }
             }
         }
     }
