@@ -6,6 +6,7 @@ mod default;
 mod external_account;
 mod given;
 mod impersonation;
+mod metadata;
 mod presence;
 mod service_account;
 mod support;
