@@ -25,10 +25,7 @@ async fn a_redirect_is_not_followed() {
     let (google, elsewhere) = tokio::join!(google(), google());
     let to = format!("{}{IDENTITY_PATH}", elsewhere.url());
     google.fail(Endpoint::Identity, Fault::Redirect(to));
-    let error = metadata(&google)
-        .fetch(&audience(HELLO))
-        .await
-        .unwrap_err();
+    let error = metadata(&google).fetch(&audience(HELLO)).await.unwrap_err();
     assert_eq!(error.kind(), SourceErrorKind::Refused);
     assert_eq!(error.status().map(|status| status.as_u16()), Some(302));
     assert_eq!(elsewhere.hits(Endpoint::Identity), 0);

@@ -30,8 +30,9 @@
 //! time a request starts the next fetch and does not wait for it. When the endpoint is down, the
 //! keys held serve for twelve hours more ([`VerifierBuilder::stale_keys_for`]); so a key that the
 //! issuer withdraws is believed for no longer than its cache time, and in an outage for no longer
-//! than that and twelve hours. A token with an unknown key starts one fetch, at most every ten
-//! seconds ([`VerifierBuilder::key_refetch_pause`]), for all such tokens together.
+//! than that and twelve hours. A token with an unknown key starts one fetch for all such tokens
+//! together, and while these bring no new key, at most every ten seconds
+//! ([`VerifierBuilder::key_refetch_pause`]).
 
 use std::fmt;
 use std::sync::Arc;

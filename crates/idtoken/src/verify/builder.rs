@@ -136,8 +136,9 @@ impl VerifierBuilder {
         self
     }
 
-    /// The least time between two fetches of an issuer's keys because of tokens whose key is not
-    /// known. Default: 10 seconds.
+    /// The least time from a fetch of an issuer's keys that brought no new one to the next because
+    /// of tokens whose key is not known. Default: 10 seconds. After a fetch that did bring one it is
+    /// 100 milliseconds at most: that was a rotation, and no stranger can cause those.
     #[must_use]
     pub fn key_refetch_pause(mut self, pause: Duration) -> Self {
         self.keeper.refetch_pause = pause;

@@ -282,8 +282,9 @@ impl Shared {
                 tracing::debug!(url = %self.url, ?keys, ?lifetime, "fetched keys");
                 let freshness =
                     Freshness::new(now, lifetime, self.settings.stale_for, &self.jitter);
+                let pause = self.pause_after_success(&keys);
                 self.held.store(Some(Arc::new(Held { keys, freshness })));
-                self.note_end(now, 0, Ok(()));
+                self.note_end(now, 0, pause, Ok(()));
                 Ok(())
             }
             Err(error) => {
@@ -291,19 +292,16 @@ impl Shared {
                 let failures = self.last_try.load().failures.saturating_add(1);
                 let unavailable = KeysUnavailable {
                     source: Arc::new(error),
-                    retry_after: self.pause_after(failures, now),
+                    retry_after: self.pause_after_failure(failures, now),
                 };
-                self.note_end(now, failures, Err(unavailable.clone()));
+                let pause = unavailable.retry_after;
+                self.note_end(now, failures, pause, Err(unavailable.clone()));
                 Err(unavailable)
             }
         }
     }
 
-    fn note_end(&self, now: SystemTime, failures: u32, outcome: FetchOutcome) {
-        let pause = match &outcome {
-            Ok(()) => self.settings.refetch_pause,
-            Err(error) => error.retry_after,
-        };
+    fn note_end(&self, now: SystemTime, failures: u32, pause: Duration, outcome: FetchOutcome) {
         self.last_try.store(Arc::new(LastTry {
             at: Some(now),
             pause,
@@ -312,8 +310,18 @@ impl Shared {
         }));
     }
 
+    /// The pause is there for strangers who make up key ids. Nobody can make the issuer publish a
+    /// key, so a set that brought one is a rotation, and the next may follow at once.
+    fn pause_after_success(&self, keys: &KeySet) -> Duration {
+        let held = self.held.load();
+        match held.as_deref() {
+            Some(held) if held.keys.covers(keys) => self.settings.refetch_pause,
+            _ => self.settings.refetch_pause.min(ROTATION_PAUSE),
+        }
+    }
+
     /// With keys in hand there is time; without, everyone is waiting.
-    fn pause_after(&self, failures: u32, now: SystemTime) -> Duration {
+    fn pause_after_failure(&self, failures: u32, now: SystemTime) -> Duration {
         let (first, most) = if self.can_serve(now) {
             (
                 self.settings.refetch_pause,
@@ -380,6 +388,8 @@ impl fmt::Debug for Keeper {
 
 /// All tries of one fetch and the pauses between them end before this.
 const FETCH_LIMIT: Duration = Duration::from_secs(12);
+/// Short enough for keys that change each second, and still a bound.
+const ROTATION_PAUSE: Duration = Duration::from_millis(100);
 const COLD_PAUSE: Duration = Duration::from_secs(1);
 const COLD_PAUSE_MAX: Duration = Duration::from_secs(10);
 const WARM_PAUSE_MAX: Duration = Duration::from_secs(300);

@@ -88,6 +88,11 @@ impl KeySet {
             .find(|key| *key.id == *id && key.algorithm == algorithm)
     }
 
+    /// Whether each key of `other` is held here too.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        other.keys.iter().all(|key| self.contains(&key.fingerprint))
+    }
+
     pub(crate) fn contains(&self, fingerprint: &[u8; 32]) -> bool {
         self.keys.iter().any(|key| key.fingerprint == *fingerprint)
     }

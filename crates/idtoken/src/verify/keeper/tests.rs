@@ -115,11 +115,26 @@ async fn nothing_is_fetched_for_a_token_that_is_bad_without_keys() {
 async fn unknown_kid_then_rotated_jwks_is_one_refetch_then_ok() {
     let world = World::with_keys();
     assert_eq!(world.verify(0).await, Ok(()));
-    world.clock.advance(Duration::from_secs(11));
+    world.clock.advance(Duration::from_millis(100));
     world.endpoint.set(both_keys());
     assert_eq!(world.verify(1).await, Ok(()));
     assert_eq!(world.verify(0).await, Ok(()));
     assert_eq!(world.endpoint.hits(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_fetch_that_brought_no_new_key_holds_back_the_next_for_long() {
+    let world = World::with_keys();
+    assert_eq!(world.verify(0).await, Ok(()));
+    world.clock.advance(Duration::from_millis(100));
+    assert_eq!(world.verify(1).await, Err(Kind::UnknownKey), "in vain");
+    world.endpoint.set(both_keys());
+    world.clock.advance(Duration::from_millis(9_999));
+    assert_eq!(world.verify(1).await, Err(Kind::UnknownKey), "held back");
+    assert_eq!(world.endpoint.hits(), 2);
+    world.clock.advance(Duration::from_millis(50_001));
+    assert_eq!(world.verify(1).await, Ok(()));
+    assert_eq!(world.endpoint.hits(), 3);
 }
 
 #[tokio::test(start_paused = true)]
