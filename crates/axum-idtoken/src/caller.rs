@@ -177,6 +177,8 @@ pub trait VerifierOf<S>: Send + Sync {
     fn verifier_of(state: &S) -> Verifier;
 }
 
+// Or the compiler would speak of what this implementation wants, and not of what is wrong.
+#[diagnostic::do_not_recommend]
 impl<S, V> VerifierOf<S> for V
 where
     V: FromRef<S> + AsRef<Verifier> + Send + Sync,
@@ -201,6 +203,7 @@ pub trait FromClaims: Sized {
     fn from_claims(claims: &Claims) -> Result<Self, ClaimError>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> FromClaims for T {
     fn from_claims(claims: &Claims) -> Result<Self, ClaimError> {
         claims.deserialize()
