@@ -19,6 +19,7 @@ use crate::world::{World, unix_seconds};
 #[must_use = "an emulator starts with `start`"]
 pub struct Builder {
     clock: Arc<dyn Clock>,
+    port: u16,
 }
 
 impl Builder {
@@ -43,18 +44,26 @@ impl Builder {
         self
     }
 
+    /// Listens on this port of 127.0.0.1; 0, the default, takes a free one.
+    ///
+    /// For emulators that people address by hand. Tests do better with a free port.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
     ///
-    /// If no port of 127.0.0.1 can be bound.
+    /// If the port, or none at all, can be bound on 127.0.0.1.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime whose I/O and time drivers are on.
     pub async fn start(self) -> io::Result<Emulator> {
         let now = unix_seconds(self.clock.now());
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await?;
         let host = listener.local_addr()?.to_string();
         let keys = spawn_blocking(move || KeyRing::new(now)).await?;
         let authority = Arc::new(Authority::new().map_err(io::Error::other)?);
@@ -69,6 +78,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
+            port: 0,
         }
     }
 }
