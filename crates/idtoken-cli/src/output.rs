@@ -1,0 +1,118 @@
+//! What is written where: results to standard output, all else to standard error.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use serde_json::Value;
+
+use crate::exit::{Exit, Failure};
+
+/// How results are written. Colour is for terminals, unless somebody says otherwise: by `--color`,
+/// or by the variables `NO_COLOR` and `CLICOLOR_FORCE`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+    color: ColorChoice,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, color: ColorChoice) -> Self {
+        Self { json, color }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Writes a result, as JSON or as text.
+    pub(crate) fn result(
+        &self,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            self.write(&format!("{}\n", json()))
+        } else {
+            self.write(&text())
+        }
+    }
+
+    /// Writes text with styles in it to standard output.
+    pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = AutoStream::new(io::stdout().lock(), self.choice(&io::stdout()));
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => Failure::reader_gone(),
+                _ => Failure::new(Exit::Internal, "cannot write the output").with_source(error),
+            })
+    }
+
+    /// Says something to a person, after the program's name.
+    pub(crate) fn tell(&self, line: &str) {
+        self.tell_raw(&format!("{ERROR}idtoken{ERROR:#}: {line}"));
+    }
+
+    /// Writes a line to standard error. There is nobody to tell when that fails.
+    pub(crate) fn tell_raw(&self, line: &str) {
+        let mut stderr = AutoStream::new(io::stderr().lock(), self.choice(&io::stderr()));
+        let _ = writeln!(stderr, "{line}");
+    }
+
+    /// Whether somebody watches standard error who would like to see that something goes on.
+    pub(crate) fn shows_progress(&self) -> bool {
+        !self.json && io::stderr().is_terminal()
+    }
+
+    fn choice(&self, stream: &impl anstream::stream::RawStream) -> ColorChoice {
+        match self.color {
+            ColorChoice::Auto => AutoStream::choice(stream),
+            chosen => chosen,
+        }
+    }
+}
+
+/// Text from outside, made fit for a terminal: control characters, which could move the cursor or
+/// hide text, and those that reverse its direction are shown as escapes.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => shown.push_str("\\n"),
+            '\t' => shown.push(' '),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                let _ = write!(shown, "{}", character.escape_unicode());
+            }
+            _ if character.is_control() => {
+                let _ = write!(shown, "{}", character.escape_unicode());
+            }
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default().bold();
+const ERROR: Style = AnsiColor::Red.on_default();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_can_steer_a_terminal() {
+        let hostile = "a\u{1b}[2Jb\u{7}\u{9b}31m\u{202e}c\r\n";
+        assert_eq!(
+            printable(hostile),
+            "a\\u{1b}[2Jb\\u{7}\\u{9b}31m\\u{202e}c\\u{d}\\n"
+        );
+        assert_eq!(printable("grüße 世界"), "grüße 世界");
+    }
+}
