@@ -6,6 +6,7 @@ use anstream::ColorChoice;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::doctor::DoctorArgs;
 use crate::exit::{self, Exit, Failure};
 use crate::inspect::InspectArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
@@ -63,6 +64,7 @@ pub(crate) enum Command {
     Print(PrintArgs),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
+    Doctor(DoctorArgs),
     /// Print what this program's exit codes mean
     #[command(after_help = exit::table())]
     ExitCodes,

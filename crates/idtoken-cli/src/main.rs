@@ -5,6 +5,7 @@
 //! | `print` | prints an ID token |
 //! | `inspect` | shows what a token says, unverified |
 //! | `verify` | makes every check on a token and tells each |
+//! | `doctor` | finds out why a call does not work, and which grant is missing |
 //!
 //! # Exit codes
 //!
@@ -20,6 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
 mod cli;
+mod doctor;
 mod exit;
 mod inspect;
 mod manual;
@@ -56,6 +58,7 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::new(Exit::Internal, "cannot start").with_source(error))?;
     let code = runtime.block_on(async {
         match command {
+            Command::Doctor(args) => doctor::run(&args, output).await,
             Command::Inspect(args) => inspect::run(&args, output).await,
             Command::Print(args) => print::run(&args, output).await,
             Command::Verify(args) => verify::run(&args, output).await,
