@@ -12,6 +12,7 @@ use crate::inspect::InspectArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
 use crate::output::Output;
 use crate::print::PrintArgs;
+use crate::proxy::ProxyArgs;
 use crate::verify::VerifyArgs;
 
 /// Google-signed ID tokens: which identity am I, which token do I get, why is it refused
@@ -65,6 +66,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Doctor(DoctorArgs),
+    Proxy(ProxyArgs),
     /// Print what this program's exit codes mean
     #[command(after_help = exit::table())]
     ExitCodes,

@@ -6,6 +6,7 @@
 //! | `inspect` | shows what a token says, unverified |
 //! | `verify` | makes every check on a token and tells each |
 //! | `doctor` | finds out why a call does not work, and which grant is missing |
+//! | `proxy` | a local proxy that attaches tokens |
 //!
 //! # Exit codes
 //!
@@ -28,6 +29,8 @@ mod manual;
 mod output;
 mod print;
 mod progress;
+mod proxy;
+mod signals;
 mod source;
 mod span;
 mod token_text;
@@ -61,6 +64,7 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, Failure> {
             Command::Doctor(args) => doctor::run(&args, output).await,
             Command::Inspect(args) => inspect::run(&args, output).await,
             Command::Print(args) => print::run(&args, output).await,
+            Command::Proxy(args) => proxy::run(&args, output).await,
             Command::Verify(args) => verify::run(&args, output).await,
             Command::Completions(_) | Command::ExitCodes | Command::Man(_) => Ok(ExitCode::SUCCESS),
         }

@@ -1,0 +1,146 @@
+//! Who may use the proxy: programs on this machine, and none that are led here by a web page.
+//!
+//! A browser carries out requests for every page it shows. Two ways lead from a foreign page to a
+//! local port: a request across sites, and a name of the page's own that suddenly means this
+//! machine (DNS rebinding). Both are told by headers that the page cannot change.
+
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request};
+
+/// Why a request is turned away.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Trespass {
+    CrossSite,
+    ForeignHost,
+    Tunnel,
+}
+
+impl Trespass {
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Self::CrossSite => "a page of another site may not call through this proxy",
+            Self::ForeignHost => "this proxy answers to localhost and loopback addresses only",
+            Self::Tunnel => "this is a gateway to one service, and tunnels nowhere",
+        }
+    }
+}
+
+pub(super) fn check<B>(request: &Request<B>, allow_remote: bool) -> Result<(), Trespass> {
+    if request.method() == Method::CONNECT {
+        return Err(Trespass::Tunnel);
+    }
+    if !allow_remote && !is_local(request) {
+        return Err(Trespass::ForeignHost);
+    }
+    if is_cross_site(request.method(), request.headers()) {
+        return Err(Trespass::CrossSite);
+    }
+    Ok(())
+}
+
+/// Whether the client believes that it talks to this machine.
+fn is_local<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return false;
+    }
+    let named = host.map(|host| {
+        host.to_str()
+            .ok()
+            .and_then(|host| host.parse::<Authority>().ok())
+    });
+    match (named, request.uri().authority()) {
+        (Some(None), _) => false,
+        (Some(Some(host)), None) => is_loopback(&host),
+        (Some(Some(host)), Some(authority)) => is_loopback(&host) && is_loopback(authority),
+        (None, Some(authority)) => is_loopback(authority),
+        // HTTP/1.0 needs no host, and no browser speaks it.
+        (None, None) => true,
+    }
+}
+
+fn is_loopback(authority: &Authority) -> bool {
+    idtoken::loopback::is_loopback(authority.host())
+}
+
+/// What browsers say of themselves (Fetch Metadata). A link that somebody follows may come from
+/// anywhere, as for cookies that are `SameSite=Lax`.
+fn is_cross_site(method: &Method, headers: &HeaderMap) -> bool {
+    let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
+    let follows_link = (method == Method::GET || method == Method::HEAD)
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document");
+    says("sec-fetch-site", "cross-site") && !follows_link
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut builder = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap()
+    }
+
+    #[test]
+    fn only_its_own_names_are_answered_to() {
+        for (uri, host, allowed) in [
+            ("/", Some("127.0.0.1:8080"), true),
+            ("/", Some("localhost:8080"), true),
+            ("/", Some("app.localhost"), true),
+            ("/", Some("[::1]:8080"), true),
+            ("/", None, true),
+            ("http://localhost/", None, true),
+            ("/", Some("evil.example"), false),
+            ("/", Some("127.0.0.1.evil.example"), false),
+            ("/", Some(""), false),
+            ("http://evil.example/", Some("localhost"), false),
+            ("http://evil.example/", None, false),
+        ] {
+            let headers: Vec<_> = host.map(|host| ("host", host)).into_iter().collect();
+            let request = request("GET", uri, &headers);
+            assert_eq!(check(&request, false).is_ok(), allowed, "{uri} {host:?}");
+            assert!(check(&request, true).is_ok());
+        }
+        let twice = request("GET", "/", &[("host", "localhost"), ("host", "localhost")]);
+        assert_eq!(check(&twice, false), Err(Trespass::ForeignHost));
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_turned_away() {
+        let cross = ("sec-fetch-site", "cross-site");
+        let navigate = ("sec-fetch-mode", "navigate");
+        let document = ("sec-fetch-dest", "document");
+        for (method, headers, allowed) in [
+            ("POST", vec![cross], false),
+            ("GET", vec![cross, ("sec-fetch-mode", "websocket")], false),
+            ("GET", vec![cross, navigate, document], true),
+            (
+                "GET",
+                vec![cross, navigate, ("sec-fetch-dest", "iframe")],
+                false,
+            ),
+            ("POST", vec![cross, navigate, document], false),
+            ("POST", vec![("sec-fetch-site", "same-site")], true),
+            ("POST", vec![], true),
+        ] {
+            let request = request(method, "/", &headers);
+            assert_eq!(
+                check(&request, true).is_ok(),
+                allowed,
+                "{method} {headers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn there_are_no_tunnels() {
+        let request = request("CONNECT", "localhost:443", &[]);
+        assert_eq!(check(&request, true), Err(Trespass::Tunnel));
+    }
+}
