@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::doctor::DoctorArgs;
+use crate::emulate::EmulateArgs;
 use crate::exit::{self, Exit, Failure};
 use crate::inspect::InspectArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
@@ -67,6 +68,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     Doctor(DoctorArgs),
     Proxy(ProxyArgs),
+    Emulate(EmulateArgs),
     /// Print what this program's exit codes mean
     #[command(after_help = exit::table())]
     ExitCodes,

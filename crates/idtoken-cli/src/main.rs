@@ -7,6 +7,7 @@
 //! | `verify` | makes every check on a token and tells each |
 //! | `doctor` | finds out why a call does not work, and which grant is missing |
 //! | `proxy` | a local proxy that attaches tokens |
+//! | `emulate` | a local Google, and commands that take it for the real one |
 //!
 //! # Exit codes
 //!
@@ -23,6 +24,7 @@ use crate::output::Output;
 
 mod cli;
 mod doctor;
+mod emulate;
 mod exit;
 mod inspect;
 mod manual;
@@ -62,6 +64,7 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, Failure> {
     let code = runtime.block_on(async {
         match command {
             Command::Doctor(args) => doctor::run(&args, output).await,
+            Command::Emulate(args) => emulate::run(&args, output).await,
             Command::Inspect(args) => inspect::run(&args, output).await,
             Command::Print(args) => print::run(&args, output).await,
             Command::Proxy(args) => proxy::run(&args, output).await,

@@ -1,0 +1,239 @@
+//! `idtoken emulate`: a local Google, and commands that take it for the real one.
+
+use std::ffi::OsString;
+use std::process::{ExitCode, ExitStatus};
+
+use clap::Args;
+use idtoken::source::{DefaultSource, Environment};
+use idtoken_emulator::{Emulator, Home};
+use serde_json::json;
+use tokio::process::{Child, Command};
+
+use crate::exit::{Exit, Failure};
+use crate::output::{DIM, Output};
+use crate::progress::Progress;
+use crate::signals::Signals;
+
+/// Run a local Google: alone, or for as long as a command runs
+///
+/// Serves tokens, keys and the IAM Credentials API on this machine. Whatever runs with the
+/// environment printed takes it for the metadata server. Its tokens are worth nothing elsewhere.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  idtoken emulate -- cargo run
+  idtoken emulate --account caller@shop.iam.gserviceaccount.com -- python app.py
+
+With a command, its exit code is passed on. gcloud's own login and GOOGLE_APPLICATION_CREDENTIALS \
+are hidden from it.")]
+pub(crate) struct EmulateArgs {
+    /// The port to listen on, on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+
+    /// The service account that the metadata server speaks for
+    #[arg(long, value_name = "EMAIL")]
+    account: Option<String>,
+
+    /// Go on although there is a real metadata server here, whose tokens would then not be seen
+    #[arg(long)]
+    allow_shadowing: bool,
+
+    /// The command to run, and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) async fn run(args: &EmulateArgs, output: &Output) -> Result<ExitCode, Failure> {
+    if !args.allow_shadowing {
+        let _progress = Progress::start(output, "looking for a real metadata server");
+        if let Some(real) = real_metadata_server().await {
+            return Err(Failure::new(
+                Exit::Shadowing,
+                format!("there is a real {real}; to hide it from programs, add --allow-shadowing"),
+            ));
+        }
+    }
+    let cannot_listen = |error| {
+        let message = format!("cannot listen on port {} of 127.0.0.1", args.port);
+        Failure::new(Exit::CannotListen, message).with_source(error)
+    };
+    let google = {
+        let _progress = Progress::start(output, "making keys");
+        Emulator::builder()
+            .port(args.port)
+            .start()
+            .await
+            .map_err(cannot_listen)?
+    };
+    if let Some(email) = &args.account {
+        google.attach(email);
+    }
+    let home = google.home().map_err(|error| {
+        Failure::new(Exit::Internal, "cannot make a temporary folder").with_source(error)
+    })?;
+    let world = Local { google, home };
+    // From here on a signal ends us in good order, with the folder removed.
+    let mut signals = Signals::new();
+    match args.command.split_first() {
+        None => {
+            output.result(
+                || world.json(),
+                || {
+                    output.tell_raw(&world.greeting());
+                    world.exports()
+                },
+            )?;
+            signals.stop().await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some((program, arguments)) => {
+            if !output.is_json() {
+                output.tell_raw(&world.greeting());
+            }
+            let mut child = world.spawn(program, arguments)?;
+            let status = wait(&mut child, &mut signals).await?;
+            Ok(passed_on(status))
+        }
+    }
+}
+
+/// An emulator, with a folder that stands for gcloud's, empty.
+struct Local {
+    google: Emulator,
+    home: Home,
+}
+
+impl Local {
+    fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let variables = self.google.env();
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name, value.into()));
+        let gcloud = self
+            .home
+            .env()
+            .into_iter()
+            .filter(|(name, _)| *name == "CLOUDSDK_CONFIG")
+            .map(|(name, path)| (name, path.into_os_string()));
+        variables.chain(gcloud).collect()
+    }
+
+    fn greeting(&self) -> String {
+        format!("{DIM}a local Google at {}{DIM:#}", self.google.url())
+    }
+
+    fn exports(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in self.environment() {
+            let value = value.to_string_lossy().replace('\'', r"'\''");
+            text.push_str(&format!("export {name}='{value}'\n"));
+        }
+        text.push_str(&format!("unset {HIDDEN}\n"));
+        text
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let environment: serde_json::Map<_, _> = self
+            .environment()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_string_lossy().into()))
+            .collect();
+        json!({
+            "env": environment,
+            "event": "listening",
+            "jwks_url": self.google.jwks_url(),
+            "token_url": self.google.token_url(),
+            "unset": [HIDDEN],
+            "url": self.google.url(),
+        })
+    }
+
+    fn spawn(&self, program: &OsString, arguments: &[OsString]) -> Result<Child, Failure> {
+        Command::new(program)
+            .args(arguments)
+            .envs(self.environment())
+            .env_remove(HIDDEN)
+            .spawn()
+            .map_err(|error| {
+                let exit = match error.kind() {
+                    std::io::ErrorKind::NotFound => Exit::NoSuchCommand,
+                    _ => Exit::CannotRun,
+                };
+                let message = format!("cannot run {}", program.display());
+                Failure::new(exit, message).with_source(error)
+            })
+    }
+}
+
+/// Waits for the child. A termination is passed on to it; an interrupt it got from the terminal.
+async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus, Failure> {
+    loop {
+        let pid = child.id();
+        tokio::select! {
+            status = child.wait() => {
+                return status.map_err(|error| {
+                    Failure::new(Exit::Internal, "cannot wait for the command").with_source(error)
+                });
+            }
+            () = signals.terminate() => terminate(pid),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn terminate(pid: Option<u32>) {
+    let pid = pid
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // It has ended by itself if this fails.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}
+
+#[cfg(not(unix))]
+fn terminate(_: Option<u32>) {}
+
+#[cfg(unix)]
+fn passed_on(status: ExitStatus) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    let code = match (status.code(), status.signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 1,
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+#[cfg(not(unix))]
+fn passed_on(status: ExitStatus) -> ExitCode {
+    let code = status.code().unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// What programs would find here without us, if it is not on this machine itself.
+async fn real_metadata_server() -> Option<String> {
+    let environment = Environment::of_process();
+    let named = ["GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"]
+        .into_iter()
+        .find_map(|name| environment.get(name));
+    if let Some(host) = named {
+        let host: http::uri::Authority = host.parse().ok()?;
+        if idtoken::loopback::is_loopback(host.host()) {
+            return None;
+        }
+    }
+    // Files come before the metadata server, and say nothing about it.
+    let environment = [HIDDEN, "APPDATA", "CLOUDSDK_CONFIG", "HOME"]
+        .into_iter()
+        .fold(environment, |environment, name| environment.set(name, ""));
+    let found = DefaultSource::builder()
+        .environment(environment)
+        .build()
+        .await;
+    found.ok().map(|found| found.describe())
+}
+
+/// It would be found before the metadata server.
+const HIDDEN: &str = "GOOGLE_APPLICATION_CREDENTIALS";
