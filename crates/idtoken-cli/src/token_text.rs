@@ -45,9 +45,15 @@ fn strip(text: &str) -> Option<&str> {
     let mut words = text.split_whitespace();
     let token = words.next_back()?;
     words
-        .all(|word| word.ends_with(':') || word.eq_ignore_ascii_case("bearer"))
+        .all(|word| is_header_name(word) || word.eq_ignore_ascii_case("bearer"))
         .then_some(token)
         .or_else(|| Some(text.trim()))
+}
+
+fn is_header_name(word: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    word.strip_suffix(':')
+        .is_some_and(|name| name.bytes().all(is_part))
 }
 
 fn what_it_is(text: &str) -> &'static str {
@@ -82,6 +88,7 @@ mod tests {
             ("authorization: bearer a.b.c\r\n", Some("a.b.c")),
             ("X-Goog-IAP-JWT-Assertion: a.b.c", Some("a.b.c")),
             ("two words", Some("two words")),
+            ("{\"a\": 1}", Some("{\"a\": 1}")),
             (" \n", None),
         ] {
             assert_eq!(strip(text), token, "{text:?}");

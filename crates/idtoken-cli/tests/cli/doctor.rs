@@ -1,0 +1,69 @@
+use idtoken_emulator::{Endpoint, Fault};
+
+use crate::support::{SERVICE, World};
+
+#[tokio::test]
+async fn a_healthy_caller() {
+    let world = World::new().await;
+    let line = format!("doctor -a {SERVICE} --jwks-url {}", world.google.jwks_url());
+    let told = world.idtoken(&line).end().await.ok().stdout;
+    for line in [
+        "ok    credentials",
+        "ok    token",
+        "ok    identity     default@emulated-project.iam.gserviceaccount.com",
+        "ok    clock",
+        "ok    signature",
+        "ok    audience",
+        "gcloud run services add-iam-policy-binding hello",
+        "--member=serviceAccount:default@emulated-project.iam.gserviceaccount.com",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn json_for_programs() {
+    let world = World::new().await;
+    let keys = world.google.jwks_url();
+    let line = format!("doctor --json -a {SERVICE}/path --jwks-url {keys}");
+    let ended = world.idtoken(&line).end().await.failed(30);
+    let json = ended.json();
+    assert_eq!(json["healthy"], false);
+    let findings = json["findings"].as_array().unwrap();
+    let audience = findings
+        .iter()
+        .find(|finding| finding["name"] == "audience");
+    assert_eq!(audience.unwrap()["state"], "fail");
+    assert_eq!(ended.error()["kind"], "finding");
+}
+
+#[tokio::test]
+async fn it_goes_on_without_credentials() {
+    let world = World::new().await;
+    world.google.detach();
+    let keys = world.google.jwks_url();
+    let line = format!("doctor -a {SERVICE} --jwks-url {keys}");
+    let ended = world.idtoken(&line).end().await;
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.stdout.contains("FAIL  token"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("ok    clock"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("ok    audience"), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_had_are_a_note() {
+    let world = World::new().await;
+    world.google.fail(Endpoint::Jwks, Fault::Status(503));
+    let line = format!("doctor -a {SERVICE} --jwks-url {}", world.google.jwks_url());
+    let told = world.idtoken(&line).end().await.ok().stdout;
+    assert!(told.contains("note  clock"), "{told}");
+}
+
+#[tokio::test]
+async fn a_token_is_not_sent_in_clear() {
+    let world = World::new().await;
+    let keys = world.google.jwks_url();
+    let line = format!("doctor -a {SERVICE} --call --url http://hello.example/ --jwks-url {keys}");
+    let ended = world.idtoken(&line).end().await.failed(2);
+    assert!(ended.stdout.contains("does not travel over plain http"));
+}

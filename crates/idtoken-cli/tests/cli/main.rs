@@ -1,0 +1,11 @@
+//! The command as people and scripts run it: the real binary against an emulated Google.
+
+mod doctor;
+mod emulate;
+mod exit_codes;
+mod inspect;
+mod manual;
+mod print;
+mod streams;
+mod support;
+mod verify;
