@@ -1,5 +1,7 @@
 //! The command as people and scripts run it: the real binary against an emulated Google.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is what it is for")]
+
 mod doctor;
 mod emulate;
 mod exit_codes;
