@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use crate::access::{CLOUD_PLATFORM, LIFETIME_S};
 use crate::account::Account;
 use crate::builder::Builder;
+use crate::cloud_run::CloudRunBuilder;
 use crate::iam::Role;
 use crate::keys::signing::RsaKey;
 use crate::metadata::Platform;
@@ -73,6 +74,11 @@ impl Emulator {
     /// Starts otherwise than by default.
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// A service behind the front end of Cloud Run, on a port of its own.
+    pub fn cloud_run(&self, name: &str) -> CloudRunBuilder {
+        CloudRunBuilder::new(Arc::clone(&self.shared), name)
     }
 
     pub(crate) fn new(shared: Arc<Shared>, authority: &Authority, server: AbortHandle) -> Self {

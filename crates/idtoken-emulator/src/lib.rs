@@ -17,6 +17,9 @@
 //! | workload identity federation | `/v1/token`, `/subject-token`, AWS's `/latest/…` |
 //! | discovery and debugging | `/.well-known/openid-configuration`, `/tokeninfo` |
 //!
+//! And, on ports of their own, services behind the front end of Cloud Run, which checks tokens and
+//! who may call: see [`Emulator::cloud_run`].
+//!
 //! All of it over HTTPS as well, on the same port, and for whatever host a client asks the emulator
 //! to reach as its proxy: see [`Emulator::proxy_env`].
 //!
@@ -71,6 +74,7 @@ mod account;
 mod answer;
 mod builder;
 mod claims;
+mod cloud_run;
 mod discovery;
 mod emulator;
 mod encode;
@@ -93,6 +97,7 @@ mod world;
 pub use self::account::Account;
 pub use self::builder::Builder;
 pub use self::claims::Shape;
+pub use self::cloud_run::{CloudRun, CloudRunBuilder, Verdict, Visit};
 pub use self::emulator::Emulator;
 pub use self::emulator::credentials::SubjectSource;
 pub use self::endpoint::Endpoint;

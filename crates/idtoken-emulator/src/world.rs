@@ -9,6 +9,7 @@ use http::Request;
 
 use crate::access::AccessTokens;
 use crate::account::{Account, DEFAULT_PROJECT};
+use crate::cloud_run::Service;
 use crate::fault::FaultBook;
 use crate::federation::Federation;
 use crate::iam::Policy;
@@ -33,6 +34,7 @@ pub(crate) struct World {
     pub(crate) federation: Federation,
     pub(crate) faults: FaultBook,
     pub(crate) records: Records,
+    pub(crate) services: BTreeMap<String, Service>,
     accounts: BTreeMap<String, Account>,
     attached: Option<String>,
     account_keys: Vec<AccountKey>,
@@ -75,6 +77,7 @@ impl World {
             federation: Federation::default(),
             faults: FaultBook::default(),
             records: Records::default(),
+            services: BTreeMap::new(),
             accounts: BTreeMap::new(),
             attached: None,
             account_keys: Vec::new(),

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, helpers included"
 )]
 
+mod cloud_run;
 mod faults;
 mod federation;
 #[cfg(unix)]

@@ -1,0 +1,289 @@
+//! The front end of Cloud Run, in front of a container that tells what it saw.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use idtoken_emulator::{CloudRun, Emulator, Shape, SigningKey, TokenRequest, Verdict};
+use tokio::net::TcpListener;
+
+const CALLER: &str = "caller@shop.iam.gserviceaccount.com";
+const GCLOUD: &str = "32555940559.apps.googleusercontent.com";
+
+/// Answers with the headers of each request, a line for each.
+async fn container() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(|request: Request<Incoming>| async move {
+                let mut text = String::new();
+                for (name, value) in request.headers() {
+                    text.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
+                }
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(text))))
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(connection);
+        }
+    });
+    address
+}
+
+async fn call(service: &CloudRun, headers: &[(&str, &str)]) -> (StatusCode, String, String) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut request = client.get(format!("{}/a%3Cb?q=1", service.url()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.send().await.unwrap();
+    let challenge = answer
+        .headers()
+        .get("www-authenticate")
+        .map_or("", |challenge| challenge.to_str().unwrap())
+        .to_owned();
+    (answer.status(), challenge, answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn each_caller_gets_googles_answer() {
+    let google = Emulator::start().await.unwrap();
+    let service = google
+        .cloud_run("hello")
+        .audience("my-api")
+        .invoker(CALLER)
+        .invoker("ann@shop.example")
+        .start(container().await)
+        .await
+        .unwrap();
+    let long_ago = google.clock().now() - Duration::from_secs(7_200);
+    let base = || TokenRequest::new(service.audience()).account(CALLER);
+    let user = |client: &str| {
+        TokenRequest::new(client)
+            .account("ann@shop.example")
+            .shape(Shape::User)
+    };
+    let elsewhere = TokenRequest::new("https://other.run.app").account(CALLER);
+    let by_id = base()
+        .without_claim("email")
+        .without_claim("email_verified");
+    let refused = "Bearer error=\"invalid_token\"";
+    google.add_account(idtoken_emulator::Account::new(CALLER));
+    for (what, token, status, challenge, verdict) in [
+        ("good", base(), 200, "", Verdict::Allowed),
+        ("by its id", by_id, 200, "", Verdict::Allowed),
+        (
+            "custom audience",
+            TokenRequest::new("my-api").account(CALLER),
+            200,
+            "",
+            Verdict::Allowed,
+        ),
+        (
+            "its address here",
+            TokenRequest::new(service.url()).account(CALLER),
+            200,
+            "",
+            Verdict::Allowed,
+        ),
+        ("gcloud's client", user(GCLOUD), 200, "", Verdict::Allowed),
+        (
+            "another client",
+            user("1-x.apps.googleusercontent.com"),
+            404,
+            "",
+            Verdict::ForeignClient,
+        ),
+        ("elsewhere", elsewhere, 401, refused, Verdict::Unverifiable),
+        (
+            "expired",
+            base().issued_at(long_ago),
+            401,
+            refused,
+            Verdict::Unverifiable,
+        ),
+        (
+            "forged",
+            base().key(SigningKey::UnknownUnderCurrentId),
+            401,
+            refused,
+            Verdict::Unverifiable,
+        ),
+        (
+            "unsigned",
+            base().key(SigningKey::None),
+            401,
+            refused,
+            Verdict::Unverifiable,
+        ),
+        (
+            "a stranger",
+            TokenRequest::new(service.audience()).account("else@shop.iam.gserviceaccount.com"),
+            403,
+            "Bearer error=\"insufficient_scope\"",
+            Verdict::NotAllowed,
+        ),
+        (
+            "an unverified address",
+            TokenRequest::new(service.audience())
+                .account("else@shop.iam.gserviceaccount.com")
+                .claim("email", CALLER)
+                .claim("email_verified", false),
+            403,
+            "Bearer error=\"insufficient_scope\"",
+            Verdict::NotAllowed,
+        ),
+    ] {
+        let bearer = format!("Bearer {}", google.mint(&token));
+        let (seen, told, body) = call(&service, &[("authorization", &bearer)]).await;
+        assert_eq!(seen, status, "{what}");
+        assert!(told.starts_with(challenge), "{what}: {told}");
+        assert_eq!(told.is_empty(), challenge.is_empty(), "{what}: {told}");
+        assert!(!body.contains(bearer.rsplit('.').next().unwrap()) || bearer.ends_with('.'));
+        let visit = service.visits().pop().unwrap();
+        assert_eq!((visit.verdict(), visit.status()), (verdict, seen), "{what}");
+    }
+    for (value, status) in [("Bearer ya29.opaque", 401), ("Basic eDp5", 401), ("", 401)] {
+        let (seen, ..) = call(&service, &[("authorization", value)]).await;
+        assert_eq!(seen, status, "{value}");
+    }
+}
+
+#[tokio::test]
+async fn no_token_is_forbidden_and_says_which_path() {
+    let google = Emulator::start().await.unwrap();
+    let service = google
+        .cloud_run("hello")
+        .start(container().await)
+        .await
+        .unwrap();
+    let (status, challenge, body) = call(&service, &[]).await;
+    assert_eq!((status, &*challenge), (StatusCode::FORBIDDEN, ""));
+    assert!(body.contains("<title>403 Forbidden</title>"), "{body}");
+    assert!(
+        body.contains("get URL <code>/a%3Cb</code> from this server"),
+        "{body}"
+    );
+    assert_eq!(service.visits()[0].verdict(), Verdict::Anonymous);
+}
+
+#[tokio::test]
+async fn grants_hold_from_the_next_request_on() {
+    let google = Emulator::start().await.unwrap();
+    let service = google
+        .cloud_run("hello")
+        .start(container().await)
+        .await
+        .unwrap();
+    let token = google.mint(&TokenRequest::new(service.audience()).account(CALLER));
+    let bearer = format!("Bearer {token}");
+    let status = async || {
+        call(&service, &[("authorization", &bearer)])
+            .await
+            .0
+            .as_u16()
+    };
+    assert_eq!(status().await, 403);
+    service.grant(CALLER);
+    assert_eq!(status().await, 200);
+    service.revoke(CALLER);
+    assert_eq!(status().await, 403);
+}
+
+#[tokio::test]
+async fn the_serverless_header_comes_first_and_only_what_was_checked_is_stripped() {
+    let google = Emulator::start().await.unwrap();
+    let service = google
+        .cloud_run("hello")
+        .invoker(CALLER)
+        .start(container().await)
+        .await
+        .unwrap();
+    let token = google.mint(&TokenRequest::new(service.audience()).account(CALLER));
+    let bearer = format!("Bearer {token}");
+    let stripped = format!(
+        "Bearer {}.SIGNATURE_REMOVED_BY_GOOGLE",
+        token.rsplit_once('.').unwrap().0
+    );
+
+    let (_, _, seen) = call(&service, &[("authorization", &bearer)]).await;
+    assert!(
+        seen.contains(&format!("authorization: {stripped}\n")),
+        "{seen}"
+    );
+    assert!(!seen.contains(&bearer), "{seen}");
+
+    let both = [
+        ("x-serverless-authorization", &*bearer),
+        ("authorization", "Basic eDp5"),
+    ];
+    let (_, _, seen) = call(&service, &both).await;
+    assert!(
+        seen.contains(&format!("x-serverless-authorization: {stripped}\n")),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("\nauthorization: Basic eDp5\n") || seen.starts_with("authorization: Basic")
+    );
+
+    let wrong = [
+        ("x-serverless-authorization", "Bearer x"),
+        ("authorization", &*bearer),
+    ];
+    assert_eq!(call(&service, &wrong).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_public_service_checks_nothing_and_strips_nothing() {
+    let google = Emulator::start().await.unwrap();
+    let service = google
+        .cloud_run("hello")
+        .public()
+        .start(container().await)
+        .await
+        .unwrap();
+    let (status, _, seen) = call(&service, &[("authorization", "Bearer a.b.c")]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(seen.contains("authorization: Bearer a.b.c"), "{seen}");
+    assert!(seen.contains("x-forwarded-proto: https"), "{seen}");
+    assert!(seen.contains("x-forwarded-for: 127.0.0.1"), "{seen}");
+}
+
+#[tokio::test]
+async fn what_is_too_large_and_a_container_that_is_not_there() {
+    let google = Emulator::start().await.unwrap();
+    let service = google
+        .cloud_run("hello")
+        .public()
+        .start(container().await)
+        .await
+        .unwrap();
+    let (status, ..) = call(&service, &[("x-large", &"x".repeat(70_000))]).await;
+    assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let large = client.post(service.url()).body(vec![0; 33 * 1024 * 1024]);
+    // It may also be told while it is still sending.
+    if let Ok(answer) = large.send().await {
+        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let service = google
+        .cloud_run("gone")
+        .public()
+        .start(nobody)
+        .await
+        .unwrap();
+    assert_eq!(call(&service, &[]).await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
