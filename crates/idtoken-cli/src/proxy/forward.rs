@@ -36,16 +36,17 @@ impl Forwarder {
             path: request.uri().path().to_owned(),
             start: Instant::now(),
         };
+        let grpc = answer::is_grpc(request.headers());
         if let Err(trespass) = guard::check(&request, self.allow_remote) {
             self.log.turned_away(&entry, trespass.message());
-            return Ok(answer::turned_away(trespass));
+            return Ok(answer::turned_away(trespass, grpc));
         }
         let answer = match self.carry(request).await {
             Ok(answer) => answer,
             Err(problem) => {
                 let failure = answer::Problem::of(problem);
                 self.log.failed(&entry, &failure);
-                return Ok(failure.answer());
+                return Ok(failure.answer(grpc));
             }
         };
         self.log.answered(&entry, &answer, &self.upstream);

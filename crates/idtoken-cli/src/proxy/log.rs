@@ -49,7 +49,7 @@ impl Log {
     }
 
     pub(super) fn failed(&self, entry: &Entry, problem: &Problem) {
-        self.trouble(entry, problem.answer().status(), &problem.line());
+        self.trouble(entry, problem.status(), &problem.line());
     }
 
     pub(super) fn turned_away(&self, entry: &Entry, why: &str) {

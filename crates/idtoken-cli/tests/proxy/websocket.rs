@@ -1,0 +1,64 @@
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::WebSocketUpgrade;
+use axum::extract::ws::WebSocket;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::support::World;
+
+/// Sends back each message.
+fn echo() -> Router {
+    async fn back(mut socket: WebSocket) {
+        while let Some(Ok(message)) = socket.recv().await {
+            if socket.send(message).await.is_err() {
+                break;
+            }
+        }
+    }
+    Router::new().fallback(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(back))
+}
+
+async fn connect(world: &World) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(world.proxy.address()).await.unwrap();
+    let url = format!("ws://{}/echo", world.proxy.address());
+    client_async(url, stream).await.unwrap().0
+}
+
+#[tokio::test]
+async fn messages_go_there_and_back_and_the_handshake_carries_a_token() {
+    let world = World::around(echo(), "").await;
+    let mut socket = connect(&world).await;
+    for text in ["one", &"x".repeat(100_000)] {
+        socket.send(Message::text(text)).await.unwrap();
+        assert_eq!(
+            socket.next().await.unwrap().unwrap().to_text().unwrap(),
+            text
+        );
+    }
+    let visits = world.service.visits();
+    assert_eq!(visits[0].status(), 101);
+    assert_eq!(
+        visits[0].caller(),
+        Some(world.google.default_account().email())
+    );
+    socket.close(None).await.unwrap();
+    while let Some(Ok(_)) = socket.next().await {}
+    world.proxy.end().await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_gone_ends_the_conversation() {
+    let world = World::around(echo(), "").await;
+    let mut socket = connect(&world).await;
+    socket.send(Message::text("one")).await.unwrap();
+    socket.next().await.unwrap().unwrap();
+    drop(world.service);
+    let next = tokio::time::timeout(Duration::from_secs(30), socket.next());
+    let next = next.await.expect("it hangs");
+    assert!(!matches!(next, Some(Ok(_))), "{next:?}");
+    world.proxy.end().await;
+}
