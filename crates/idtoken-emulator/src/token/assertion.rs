@@ -34,10 +34,11 @@ pub(super) fn judge(world: &World, now: u64, assertion: &str) -> Result<Grant, O
     }
     check_time(now, &jwt)?;
     // Another subject is domain-wide delegation, which nobody has been granted here.
+    // Some clients write a null where they have none.
     if jwt
         .claims
         .get("sub")
-        .is_some_and(|subject| subject != account.email())
+        .is_some_and(|subject| !subject.is_null() && subject != account.email())
     {
         return Err(OAuthError::unauthorized(
             "unauthorized_client",

@@ -50,6 +50,8 @@ async fn accepts_what_real_clients_send() {
             "no subject",
             key.sign(|c| drop(c.as_object_mut().unwrap().remove("sub"))),
         ),
+        ("a null for it", key.sign(|c| c["sub"] = Value::Null)),
+        ("an empty scope", key.sign(|c| c["scope"] = "".into())),
         (
             "a lifetime of 3,620 s",
             key.sign(|c| c["iat"] = (c["exp"].as_u64().unwrap() - 3_620).into()),
