@@ -42,7 +42,7 @@ use http::HeaderValue;
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub use self::builder::TokenCacheBuilder;
-use self::engine::{Engine, GRACE};
+use self::engine::Engine;
 use self::slot::Slot;
 use self::table::Table;
 use crate::audience::Audience;
@@ -80,26 +80,18 @@ impl TokenCache {
     /// The cache's view of one audience, to be kept and cloned. Nothing is fetched yet.
     #[must_use]
     pub fn handle(&self, audience: &Audience) -> TokenHandle {
-        // A flight that outlives its own timeout by this much has lost its runtime.
-        let flight_limit = self.engine.fetch_timeout + GRACE;
-        let slot = self
-            .table
-            .get_or_insert(audience, || Slot::new(audience.clone(), flight_limit));
+        let slot = self.table.get_or_insert(audience, || {
+            Slot::new(audience.clone(), Arc::clone(&self.engine))
+        });
         self.engine.meter.audiences(self.table.len());
-        TokenHandle {
-            slot,
-            engine: Arc::clone(&self.engine),
-        }
+        TokenHandle { slot }
     }
 
     /// The handle of an audience that is held already, without allocating or locking.
     #[must_use]
     pub fn get(&self, audience: &str) -> Option<TokenHandle> {
         let slot = self.table.get(audience)?;
-        Some(TokenHandle {
-            slot,
-            engine: Arc::clone(&self.engine),
-        })
+        Some(TokenHandle { slot })
     }
 
     /// How many audiences are held.
@@ -196,7 +188,6 @@ impl fmt::Debug for TokenCache {
 #[derive(Clone)]
 pub struct TokenHandle {
     slot: Arc<Slot>,
-    engine: Arc<Engine>,
 }
 
 impl TokenHandle {
@@ -212,13 +203,13 @@ impl TokenHandle {
     /// started beside it. The value is marked sensitive.
     #[must_use]
     pub fn try_bearer(&self) -> Option<HeaderValue> {
-        self.engine.read(&self.slot)
+        self.slot.engine.read(&self.slot)
     }
 
     /// Whether a token is at hand. Starts nothing.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.slot.usable(self.engine.clock.now()).is_some()
+        self.slot.usable(self.slot.engine.clock.now()).is_some()
     }
 
     /// The `Bearer …` header value, fetched if need be.
@@ -238,7 +229,7 @@ impl TokenHandle {
                 waiting: None,
             },
             None => {
-                let waiting = Arc::clone(&self.engine).acquire(Arc::clone(&self.slot));
+                let waiting = Arc::clone(&self.slot.engine).acquire(Arc::clone(&self.slot));
                 Acquire {
                     outcome: None,
                     waiting: Some(Box::pin(waiting)),
@@ -255,8 +246,9 @@ impl TokenHandle {
     ///
     /// Returns whether asking again may give another token than `bearer`.
     pub fn distrust(&self, bearer: &HeaderValue) -> bool {
+        let engine = &self.slot.engine;
         self.slot
-            .distrust(bearer, self.engine.clock.now(), self.engine.schedule.pause)
+            .distrust(bearer, engine.clock.now(), engine.schedule.pause)
     }
 }
 

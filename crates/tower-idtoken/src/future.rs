@@ -28,16 +28,19 @@ pin_project! {
 }
 
 impl<S: Service<R>, R> ResponseFuture<S, R> {
+    #[inline]
     pub(crate) fn called(future: S::Future) -> Self {
         Self {
             state: State::Called { future },
         }
     }
 
+    #[cold]
     pub(crate) fn refused(error: NotSent) -> Self {
         Self::slow(Slow::Refused { error: Some(error) })
     }
 
+    #[cold]
     pub(crate) fn waiting(acquire: Acquire, service: S, request: R, placement: Placement) -> Self {
         Self::slow(Slow::Waiting {
             acquire,
@@ -74,6 +77,7 @@ where
 {
     type Output = Result<S::Response, BoxError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Called { future } => future.poll(cx).map_err(Into::into),

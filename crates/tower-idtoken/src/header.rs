@@ -1,6 +1,6 @@
 //! Which header the token travels in, and what happens to one that is there already.
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 
 use crate::error::NotSentKind;
 
@@ -64,11 +64,15 @@ impl Placement {
     ///
     /// `may_be_redirected` says that the client may follow redirects by itself, in which case it
     /// can be relied on to drop only the headers that HTTP itself knows as credentials.
+    #[inline]
     pub(crate) fn wants_token(
         &self,
         headers: &HeaderMap,
         may_be_redirected: bool,
     ) -> Result<bool, NotSentKind> {
+        if self.existing != Existing::Keep && !may_be_redirected {
+            return Ok(true);
+        }
         let taken = headers.contains_key(self.main_header());
         if taken && self.existing == Existing::Keep {
             return Ok(false);
@@ -86,30 +90,40 @@ impl Placement {
     }
 
     /// Puts `bearer`, which is marked sensitive, where it belongs.
+    #[inline]
     pub(crate) fn put(&self, headers: &mut HeaderMap, bearer: HeaderValue) {
         if self.existing == Existing::MoveToForwarded {
             headers.remove(X_FORWARDED_AUTHORIZATION);
         }
         let main = self.main_header();
-        if headers.contains_key(main) && *main != X_SERVERLESS_AUTHORIZATION {
-            match self.existing {
+        let second = (self.header == Header::Both).then(|| bearer.clone());
+        match headers.entry(main) {
+            Entry::Vacant(place) => {
+                place.insert(bearer);
+            }
+            Entry::Occupied(mut place) if *main == X_SERVERLESS_AUTHORIZATION => {
+                place.insert(bearer);
+            }
+            Entry::Occupied(mut place) => match self.existing {
                 Existing::Keep => return,
-                Existing::MoveToForwarded if *main == AUTHORIZATION => {
-                    if let Some(own) = headers.remove(AUTHORIZATION) {
+                Existing::MoveToForwarded => {
+                    let own = place.insert(bearer);
+                    if *main == AUTHORIZATION {
                         headers.insert(X_FORWARDED_AUTHORIZATION, own);
                     }
                 }
-                Existing::MoveToForwarded | Existing::Replace => {}
+                Existing::Replace => {
+                    place.insert(bearer);
+                }
                 Existing::UseServerless => {
                     headers.insert(X_SERVERLESS_AUTHORIZATION, bearer);
                     return;
                 }
-            }
+            },
         }
-        if self.header == Header::Both {
-            headers.insert(X_SERVERLESS_AUTHORIZATION, bearer.clone());
+        if let Some(second) = second {
+            headers.insert(X_SERVERLESS_AUTHORIZATION, second);
         }
-        headers.insert(main, bearer);
     }
 
     /// The header that an existing value of which matters.

@@ -169,10 +169,12 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S, R>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
         let handle = match self.attach.choose(&request) {
             Ok(Some(handle)) => handle,
@@ -223,6 +225,7 @@ impl<P> Attach<P> {
 
 impl<P: TokenPolicy> Attach<P> {
     /// The handle whose token the request gets, or none when it is sent as it is.
+    #[inline]
     pub(crate) fn choose<R: HttpRequest>(
         &self,
         request: &R,

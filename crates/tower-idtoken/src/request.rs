@@ -25,16 +25,9 @@ impl<B> HttpRequest for http::Request<B> {
     const MAY_BE_REDIRECTED: bool = false;
 
     fn head(&self) -> RequestHead<'_> {
-        let uri = self.uri();
         RequestHead {
             method: self.method(),
-            scheme: uri.scheme_str(),
-            host: uri.host().filter(|host| !host.is_empty()),
-            port: uri.port_u16(),
-            path: uri.path(),
-            has_user_info: uri
-                .authority()
-                .is_some_and(|whole| whole.as_str().contains('@')),
+            target: Target::Uri(self.uri()),
             headers: self.headers(),
             extensions: Some(self.extensions()),
             tokens: None,
@@ -51,14 +44,9 @@ impl HttpRequest for reqwest::Request {
     const MAY_BE_REDIRECTED: bool = true;
 
     fn head(&self) -> RequestHead<'_> {
-        let url = self.url();
         RequestHead {
             method: self.method(),
-            scheme: Some(url.scheme()),
-            host: url.host_str().filter(|host| !host.is_empty()),
-            port: url.port(),
-            path: url.path(),
-            has_user_info: !url.username().is_empty() || url.password().is_some(),
+            target: Target::Url(self.url()),
             headers: self.headers(),
             extensions: None,
             tokens: None,
@@ -84,14 +72,18 @@ mod sealed {
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
-    scheme: Option<&'a str>,
-    host: Option<&'a str>,
-    port: Option<u16>,
-    path: &'a str,
-    has_user_info: bool,
+    target: Target<'a>,
     headers: &'a HeaderMap,
     extensions: Option<&'a Extensions>,
     tokens: Option<&'a TokenCache>,
+}
+
+/// Where a request goes. Taken apart only as far as somebody asks: that costs more than all else.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    Uri(&'a http::Uri),
+    #[cfg(feature = "reqwest")]
+    Url(&'a reqwest::Url),
 }
 
 impl<'a> RequestHead<'a> {
@@ -105,32 +97,65 @@ impl<'a> RequestHead<'a> {
     /// one connection.
     #[must_use]
     pub fn scheme(&self) -> Option<&'a str> {
-        self.scheme
+        match self.target {
+            Target::Uri(uri) => uri.scheme_str(),
+            #[cfg(feature = "reqwest")]
+            Target::Url(url) => Some(url.scheme()),
+        }
     }
 
     /// The host as it stands in the URI: its case is the caller's, an IPv6 address has its
     /// brackets.
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
-        self.host
+        let host = match self.target {
+            Target::Uri(uri) => uri.host(),
+            #[cfg(feature = "reqwest")]
+            Target::Url(url) => url.host_str(),
+        };
+        host.filter(|host| !host.is_empty())
+    }
+
+    /// Host, port and user as they stand in the URI, where that takes no work.
+    #[inline]
+    pub(crate) fn authority(&self) -> Option<&'a str> {
+        match self.target {
+            Target::Uri(uri) => uri.authority().map(http::uri::Authority::as_str),
+            #[cfg(feature = "reqwest")]
+            Target::Url(_) => None,
+        }
     }
 
     /// The port, when the URI names one.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
-        self.port
+        match self.target {
+            Target::Uri(uri) => uri.port_u16(),
+            #[cfg(feature = "reqwest")]
+            Target::Url(url) => url.port(),
+        }
     }
 
     /// The path, without the query.
     #[must_use]
     pub fn path(&self) -> &'a str {
-        self.path
+        match self.target {
+            Target::Uri(uri) => uri.path(),
+            #[cfg(feature = "reqwest")]
+            Target::Url(url) => url.path(),
+        }
     }
 
     /// Whether the URI carries `user@` or `user:password@`.
     #[must_use]
     pub fn has_user_info(&self) -> bool {
-        self.has_user_info
+        match self.target {
+            Target::Uri(uri) => uri
+                .authority()
+                .is_some_and(|whole| whole.as_str().contains('@')),
+            #[cfg(feature = "reqwest")]
+            Target::Url(url) => !url.username().is_empty() || url.password().is_some(),
+        }
     }
 
     /// The headers so far.
@@ -161,10 +186,10 @@ impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")
             .field("method", &self.method)
-            .field("scheme", &self.scheme)
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("path", &self.path)
+            .field("scheme", &self.scheme())
+            .field("host", &self.host())
+            .field("port", &self.port())
+            .field("path", &self.path())
             .finish_non_exhaustive()
     }
 }

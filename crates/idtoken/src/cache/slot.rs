@@ -9,6 +9,7 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use super::claim::Claim;
+use super::engine::{Engine, GRACE};
 use super::schedule::{Freshness, LONGEST_BACK_OFF, Plan, Schedule};
 use crate::audience::Audience;
 use crate::error::{SourceError, TokenError};
@@ -17,6 +18,8 @@ use crate::flight::Flight;
 /// All that the cache holds for one audience.
 pub(crate) struct Slot {
     pub(crate) audience: Audience,
+    /// What fetches for it; here, so that a handle is one reference count.
+    pub(super) engine: Arc<Engine>,
     pub(crate) flight: Flight<Result<Arc<Held>, TokenError>>,
     held: ArcSwapOption<Held>,
     pub(crate) refresh: Claim,
@@ -86,10 +89,13 @@ impl Held {
 }
 
 impl Slot {
-    pub(crate) fn new(audience: Audience, flight_limit: Duration) -> Self {
+    pub(super) fn new(audience: Audience, engine: Arc<Engine>) -> Self {
+        // A flight that outlives its own timeout by this much has lost its runtime.
+        let flight = Flight::new(engine.fetch_timeout + GRACE);
         Self {
             audience,
-            flight: Flight::new(flight_limit),
+            engine,
+            flight,
             held: ArcSwapOption::empty(),
             refresh: Claim::new(),
             failure: Mutex::new(None),

@@ -171,9 +171,9 @@ const MAX_STEPS: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::cache::TokenCache;
+    use crate::source::from_fn;
 
     fn audience(name: &str) -> Audience {
         Audience::new(format!("https://{name}.example.com")).unwrap()
@@ -181,7 +181,10 @@ mod tests {
 
     fn insert(table: &Table, name: &str) -> Arc<Slot> {
         let audience = audience(name);
-        table.get_or_insert(&audience, || Slot::new(audience.clone(), Duration::ZERO))
+        let source = from_fn(async |_| unreachable!("nothing is fetched"));
+        table.get_or_insert(&audience, || {
+            Slot::new(audience.clone(), TokenCache::new(source).engine)
+        })
     }
 
     #[test]

@@ -68,9 +68,7 @@ impl ByOrigin {
 
 impl TokenPolicy for ByOrigin {
     fn select(&self, head: RequestHead<'_>) -> Selection {
-        let listed = head
-            .host()
-            .is_some_and(|host| self.hosts.iter().any(|known| known.matches(host)));
+        let listed = self.hosts.iter().any(|known| known.is_target(head));
         if !listed {
             return self.others.clone();
         }

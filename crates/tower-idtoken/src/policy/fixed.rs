@@ -90,12 +90,11 @@ impl Fixed {
 }
 
 impl TokenPolicy for Fixed {
+    #[inline]
     fn select(&self, head: RequestHead<'_>) -> Selection {
         let meant = match &self.hosts {
             Hosts::Any => true,
-            Hosts::These(hosts) => head
-                .host()
-                .is_some_and(|host| hosts.iter().any(|known| known.matches(host))),
+            Hosts::These(hosts) => hosts.iter().any(|known| known.is_target(head)),
         };
         if meant {
             Selection::Handle(self.handle.clone())

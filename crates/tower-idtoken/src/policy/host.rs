@@ -47,6 +47,20 @@ impl HostPattern {
         }
     }
 
+    /// Whether a request goes to a host that is meant.
+    #[inline]
+    pub(super) fn is_target(&self, head: RequestHead<'_>) -> bool {
+        let authority = head.authority();
+        if matches!(self, Self::Exactly(exact) if authority == Some(&**exact)) {
+            return true;
+        }
+        let host = match authority {
+            Some(whole) if is_normal_host(whole) => Some(whole),
+            _ => head.host(),
+        };
+        host.is_some_and(|host| self.matches(host))
+    }
+
     /// Whether `host`, in any case and with or without its trailing dot, is meant.
     pub(super) fn matches(&self, host: &str) -> bool {
         let host = without_trailing_dot(host);
@@ -92,7 +106,18 @@ pub(super) struct Origin {
 impl Origin {
     /// `None` without an http or https scheme, without a host, or with user information.
     pub(super) fn of(head: RequestHead<'_>) -> Option<Self> {
-        let (scheme, host) = (head.scheme()?, without_trailing_dot(head.host()?));
+        let scheme = head.scheme()?;
+        if let Some(host) = head.authority().filter(|whole| is_normal_host(whole)) {
+            let mut origin = Self::empty();
+            origin.push(if scheme == "https" {
+                "https://"
+            } else {
+                "http://"
+            });
+            origin.push(host);
+            return matches!(scheme, "https" | "http").then_some(origin);
+        }
+        let host = without_trailing_dot(head.host()?);
         let default_port = match scheme {
             "https" => 443,
             "http" => 80,
@@ -101,10 +126,7 @@ impl Origin {
         if head.has_user_info() || host.is_empty() || host.len() > MAX_HOST_BYTES {
             return None;
         }
-        let mut origin = Self {
-            text: [0; MAX_ORIGIN_BYTES],
-            len: 0,
-        };
+        let mut origin = Self::empty();
         origin.push(scheme);
         origin.push("://");
         let start = origin.len;
@@ -115,6 +137,13 @@ impl Origin {
             origin.push_number(port);
         }
         Some(origin)
+    }
+
+    fn empty() -> Self {
+        Self {
+            text: [0; MAX_ORIGIN_BYTES],
+            len: 0,
+        }
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -156,6 +185,18 @@ pub(crate) fn host_of_audience(audience: &str) -> Option<&str> {
 /// Whether two hosts are one, in any case and with or without the trailing dot.
 pub(crate) fn same_host(a: &str, b: &str) -> bool {
     without_trailing_dot(a).eq_ignore_ascii_case(without_trailing_dot(b))
+}
+
+/// Whether an authority is a host and nothing else, in normal form: what nearly all of them are, and
+/// what need not be taken apart.
+fn is_normal_host(authority: &str) -> bool {
+    let normal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    authority.len() <= MAX_HOST_BYTES
+        && authority.bytes().all(normal)
+        && authority
+            .bytes()
+            .next_back()
+            .is_some_and(|last| last != b'.')
 }
 
 pub(super) fn without_trailing_dot(host: &str) -> &str {
@@ -242,6 +283,9 @@ mod tests {
     #[test]
     fn origins_agree_with_those_of_an_audience() {
         for uri in [
+            "https://hello.a.run.app/x?y",
+            "http://hello.a.run.app",
+            "ftp://hello.a.run.app",
             "https://Hello.a.run.app/x?y",
             "https://hello.a.run.app.:443/",
             "https://hello.a.run.app:65535/",
