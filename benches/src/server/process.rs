@@ -1,0 +1,57 @@
+//! Child processes that end with us.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// A server in a process of its own, on a port of its choosing.
+#[derive(Debug)]
+pub struct Process {
+    pub port: u16,
+    child: Child,
+}
+
+impl Process {
+    /// This very program in another role, which prints its port and serves until its standard input
+    /// ends.
+    pub fn of_ours(role: &[&str]) -> io::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("--role")
+            .args(role)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(output) = child.stdout.take() {
+            BufReader::new(output).read_line(&mut line)?;
+        }
+        let port = line.trim().parse();
+        let port =
+            port.map_err(|_| io::Error::other(format!("{role:?} did not start: {line:?}")))?;
+        Ok(Self { port, child })
+    }
+
+    pub fn new(child: Child, port: u16) -> Self {
+        Self { port, child }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// CPU time so far, user and system, in clock ticks of 10 ms.
+    pub fn cpu_ticks(&self) -> io::Result<u64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        Ok(ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
