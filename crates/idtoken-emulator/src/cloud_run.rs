@@ -91,6 +91,7 @@ impl CloudRunBuilder {
         let audience = run_app(&self.name);
         self.audiences.extend(urls(&self.name, &url));
         let service = Service {
+            url: url.clone(),
             audiences: self.audiences,
             invokers: self.invokers,
             public: self.public,
@@ -152,6 +153,12 @@ pub struct CloudRun {
 }
 
 impl CloudRun {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where it is: `http://127.0.0.1:PORT`. It takes tokens for this audience too.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -252,6 +259,7 @@ impl Visit {
 /// What the world knows of a service.
 #[derive(Debug)]
 pub(crate) struct Service {
+    pub(crate) url: String,
     pub(crate) audiences: BTreeSet<String>,
     pub(crate) invokers: BTreeSet<String>,
     pub(crate) public: bool,

@@ -21,6 +21,7 @@ use crate::keys::signing::RsaKey;
 use crate::metadata::Platform;
 use crate::mint::{self, TokenRequest};
 use crate::server::Shared;
+use crate::shifted::Shifted;
 use crate::tls::Authority;
 use crate::world::default_account;
 
@@ -95,7 +96,13 @@ impl Emulator {
     /// The clock by which tokens are issued and judged.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.shared.clock)
+        Arc::<Shifted>::clone(&self.shared.clock)
+    }
+
+    /// Sets the clock this many seconds ahead of the one that the emulator was started with, or
+    /// behind it if negative.
+    pub fn set_clock_offset(&self, seconds: i64) {
+        self.shared.clock.set_offset_s(seconds);
     }
 
     /// Makes an account known, or changes what is known about it, and hands it back.
@@ -190,10 +197,7 @@ impl Emulator {
     /// Signs with a new key from now on: the one announced by [`publish_next`](Self::publish_next),
     /// else one that nobody has seen. The old one stays published.
     pub fn rotate_keys(&self) {
-        // Made before the lock is taken, since making it takes a while.
-        let announced = self.shared.world().keys.next.is_some();
-        let key = (!announced).then(|| RsaKey::generate(self.shared.now()));
-        self.shared.world().keys.rotate(key);
+        self.shared.rotate_keys();
     }
 
     /// Publishes the key that will sign after the next rotation, as Google does days before.
@@ -205,10 +209,7 @@ impl Emulator {
     /// Publishes nothing but the key that signs, and forgets the metadata server's cached tokens,
     /// which may be signed with one of those withdrawn.
     pub fn retire_keys(&self) {
-        let mut world = self.shared.world();
-        world.keys.next = None;
-        world.keys.previous.clear();
-        world.metadata_cache.clear();
+        self.shared.retire_keys();
     }
 
     /// The id of the key that signs.

@@ -56,6 +56,70 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// All of them, in the order of their names.
+    pub const ALL: [Self; 23] = [
+        Self::AccountJwks,
+        Self::AccountPem,
+        Self::AllowedLocations,
+        Self::Connect,
+        Self::Discovery,
+        Self::GenerateAccessToken,
+        Self::GenerateIdToken,
+        Self::IapJwks,
+        Self::IapPem,
+        Self::Identity,
+        Self::Imds,
+        Self::Jwks,
+        Self::Metadata,
+        Self::MetadataToken,
+        Self::Pem,
+        Self::Ping,
+        Self::SignBlob,
+        Self::SignJwt,
+        Self::Sts,
+        Self::SubjectToken,
+        Self::Token,
+        Self::TokenInfo,
+        Self::Unknown,
+    ];
+
+    /// Its name in `world.toml` and on the emulator's page: `generate-id-token`, say.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AccountJwks => "account-jwks",
+            Self::AccountPem => "account-pem",
+            Self::AllowedLocations => "allowed-locations",
+            Self::Connect => "connect",
+            Self::Discovery => "discovery",
+            Self::GenerateAccessToken => "generate-access-token",
+            Self::GenerateIdToken => "generate-id-token",
+            Self::IapJwks => "iap-jwks",
+            Self::IapPem => "iap-pem",
+            Self::Identity => "identity",
+            Self::Imds => "imds",
+            Self::Jwks => "jwks",
+            Self::Metadata => "metadata",
+            Self::MetadataToken => "metadata-token",
+            Self::Pem => "pem",
+            Self::Ping => "ping",
+            Self::SignBlob => "sign-blob",
+            Self::SignJwt => "sign-jwt",
+            Self::Sts => "sts",
+            Self::SubjectToken => "subject-token",
+            Self::Token => "token",
+            Self::TokenInfo => "token-info",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The endpoint of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|endpoint| endpoint.name() == name)
+    }
+
     /// The endpoint that serves `path`.
     pub(crate) fn of(path: &str) -> Self {
         match path {

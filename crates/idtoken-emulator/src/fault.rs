@@ -169,6 +169,20 @@ impl FaultBook {
         });
     }
 
+    /// What is planned, in words.
+    pub(crate) fn planned(&self) -> Vec<(Endpoint, String)> {
+        let mut all = Vec::new();
+        for (endpoint, plan) in &self.plans {
+            for (times, fault) in plan.first.iter().filter(|(times, _)| *times > 0) {
+                all.push((*endpoint, format!("{fault:?}, {times} times")));
+            }
+            if let Some(fault) = &plan.standing {
+                all.push((*endpoint, format!("{fault:?}, until healed")));
+            }
+        }
+        all
+    }
+
     /// The fault that strikes the next request to `endpoint`: what was asked for comes before
     /// what the weather brings.
     pub(crate) fn strike(&mut self, endpoint: Endpoint) -> Option<Fault> {

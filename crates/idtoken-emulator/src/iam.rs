@@ -73,7 +73,7 @@ fn method(world: &mut World, endpoint: Endpoint, call: Call<'_>) -> Result<Value
 }
 
 fn generate_id_token(
-    world: &World,
+    world: &mut World,
     call: Call<'_>,
     target: &Account,
     body: &Body,

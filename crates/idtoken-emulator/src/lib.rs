@@ -15,6 +15,7 @@
 //! | keys of service accounts | `/service_accounts/v1/jwk/EMAIL`, `/robot/v1/metadata/x509/EMAIL` |
 //! | IAM Credentials: impersonation, with grants and delegates | `/v1/projects/-/serviceAccounts/…` |
 //! | workload identity federation | `/v1/token`, `/subject-token`, AWS's `/latest/…` |
+//! | a page for people, with buttons | `/emulator` |
 //! | discovery and debugging | `/.well-known/openid-configuration`, `/tokeninfo` |
 //!
 //! And, on ports of their own, services behind the front end of Cloud Run, which checks tokens and
@@ -75,6 +76,7 @@ mod answer;
 mod builder;
 mod claims;
 mod cloud_run;
+mod config;
 mod discovery;
 mod emulator;
 mod encode;
@@ -84,11 +86,14 @@ mod federation;
 mod home;
 mod iam;
 mod jose;
+mod journal;
 mod keys;
 mod metadata;
 mod mint;
+mod page;
 mod record;
 mod server;
+mod shifted;
 mod tls;
 mod token;
 mod users;
@@ -98,6 +103,7 @@ pub use self::account::Account;
 pub use self::builder::Builder;
 pub use self::claims::Shape;
 pub use self::cloud_run::{CloudRun, CloudRunBuilder, Verdict, Visit};
+pub use self::config::{Furnished, WorldFile, WorldFileError};
 pub use self::emulator::Emulator;
 pub use self::emulator::credentials::SubjectSource;
 pub use self::endpoint::Endpoint;

@@ -206,14 +206,16 @@ pub(crate) fn claims_for(
     claims::claims(shape, account, audience, issued_at)
 }
 
-/// Any claims, signed with the current key.
-pub(crate) fn sign_claims(world: &World, claims: Object) -> String {
+/// Any claims, signed with the current key, and noted.
+pub(crate) fn sign_claims(world: &mut World, claims: Object) -> String {
     let key = &world.keys.current;
     let header = json!({ "alg": "RS256", "kid": key.id(), "typ": "JWT" }).to_string();
     let payload = Value::Object(claims).to_string();
-    jose::compact(header.as_bytes(), payload.as_bytes(), |message| {
+    let token = jose::compact(header.as_bytes(), payload.as_bytes(), |message| {
         key.sign("RS256", message)
-    })
+    });
+    world.journal.issue(&token);
+    token
 }
 
 fn sign(world: &World, request: &TokenRequest, key: &SigningKey, payload: &[u8]) -> String {

@@ -14,11 +14,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::keys::signing::RsaKey;
+use crate::shifted::Shifted;
 use crate::world::{World, unix_seconds};
 
 /// What the server's tasks and the emulator's owner share.
 pub(crate) struct Shared {
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<Shifted>,
     /// Changes with each request recorded.
     pub(crate) recorded: watch::Sender<()>,
     pub(crate) tls: Arc<ServerConfig>,
@@ -28,7 +30,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(clock: Arc<dyn Clock>, tls: ServerConfig, world: World) -> Self {
         Self {
-            clock,
+            clock: Arc::new(Shifted::new(clock)),
             recorded: watch::Sender::new(()),
             tls: Arc::new(tls),
             world: Mutex::new(world),
@@ -39,6 +41,22 @@ impl Shared {
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         // Each change is one step, so a panic elsewhere has left nothing half done.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Signs with a new key from now on.
+    pub(crate) fn rotate_keys(&self) {
+        // Made before the lock is taken, since making it takes a while.
+        let announced = self.world().keys.next.is_some();
+        let key = (!announced).then(|| RsaKey::generate(self.now()));
+        self.world().keys.rotate(key);
+    }
+
+    /// Publishes nothing but the key that signs.
+    pub(crate) fn retire_keys(&self) {
+        let mut world = self.world();
+        world.keys.next = None;
+        world.keys.previous.clear();
+        world.metadata_cache.clear();
     }
 
     pub(crate) fn now(&self) -> u64 {

@@ -13,6 +13,7 @@ use crate::cloud_run::Service;
 use crate::fault::FaultBook;
 use crate::federation::Federation;
 use crate::iam::Policy;
+use crate::journal::Journal;
 use crate::keys::certificate::moment;
 use crate::keys::signing::RsaKey;
 use crate::keys::{KeyCache, KeyRing};
@@ -34,6 +35,7 @@ pub(crate) struct World {
     pub(crate) federation: Federation,
     pub(crate) faults: FaultBook,
     pub(crate) records: Records,
+    pub(crate) journal: Journal,
     pub(crate) services: BTreeMap<String, Service>,
     accounts: BTreeMap<String, Account>,
     attached: Option<String>,
@@ -77,6 +79,7 @@ impl World {
             federation: Federation::default(),
             faults: FaultBook::default(),
             records: Records::default(),
+            journal: Journal::default(),
             services: BTreeMap::new(),
             accounts: BTreeMap::new(),
             attached: None,
@@ -103,6 +106,10 @@ impl World {
         if self.attached.as_deref() == Some(email) {
             self.attach(None);
         }
+    }
+
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
     }
 
     /// The account with this e-mail address or unique id.

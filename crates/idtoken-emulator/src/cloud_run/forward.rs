@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use super::check::{Finding, check};
 use super::{Visit, refusal};
 use crate::answer;
+use crate::journal::Entry;
 use crate::server::Shared;
 
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
@@ -80,9 +81,22 @@ impl Front {
             caller,
             status: answer.status(),
         };
-        if let Some(service) = self.shared.world().services.get_mut(&*self.name) {
+        let mut world = self.shared.world();
+        world.journal.note(Entry {
+            at: now,
+            to: format!("service {}", self.name),
+            method: visit.method.clone(),
+            path: visit.path.clone(),
+            status: visit.status.as_u16(),
+            verdict: visit.caller.as_ref().map_or_else(
+                || verdict.to_string(),
+                |caller| format!("{verdict}: {caller}"),
+            ),
+        });
+        if let Some(service) = world.services.get_mut(&*self.name) {
             service.record(visit);
         }
+        drop(world);
         answer
     }
 

@@ -5,12 +5,13 @@ use http::header::{SERVER, WWW_AUTHENTICATE};
 
 use super::Verdict;
 use crate::answer::{self, Answer};
+use crate::page::html::Text;
 
 /// The answer to a caller who is not let in.
 pub(super) fn refusal(verdict: Verdict, path: &str) -> Option<Answer> {
     let no_permission = format!(
         "Your client does not have permission to get URL <code>{}</code> from this server.",
-        escape(path)
+        Text(path)
     );
     let (status, heading, text, challenge) = match verdict {
         Verdict::Allowed | Verdict::Public => return None,
@@ -73,19 +74,4 @@ fn page(status: StatusCode, heading: &str, text: &str) -> Answer {
     );
     let answer = answer::with_type(status, "text/html; charset=UTF-8", page);
     answer::with_header(answer, SERVER, "Google Frontend")
-}
-
-pub(crate) fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
 }

@@ -19,6 +19,12 @@ impl Emulator {
         self.url.strip_prefix("http://").unwrap_or(&self.url)
     }
 
+    /// The page for people: what there is, what happened, and buttons for keys, clock and faults.
+    #[must_use]
+    pub fn page_url(&self) -> String {
+        format!("{}{}", self.url, crate::page::HOME)
+    }
+
     /// The same over HTTPS, on the same port, for clients that trust [`ca_pem`](Self::ca_pem).
     #[must_use]
     pub fn https_url(&self) -> String {

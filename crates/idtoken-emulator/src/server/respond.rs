@@ -15,9 +15,10 @@ use crate::answer::{self, Answer, ApiError, METADATA_FLAVOR};
 use crate::endpoint::Endpoint;
 use crate::fault::{self, Fault};
 use crate::federation::{self, imds};
+use crate::journal::Entry;
 use crate::record::Recorded;
 use crate::world::{Call, Twist, World, http_date};
-use crate::{discovery, iam, keys, metadata, token};
+use crate::{discovery, iam, keys, metadata, page, token};
 
 /// Records the request, lets faults strike, and answers.
 pub(super) async fn respond(
@@ -30,7 +31,19 @@ pub(super) async fn respond(
         Err(_) => (Bytes::new(), true),
     };
     let request = Request::from_parts(parts, body);
+    if page::wants(&request) {
+        // Makes keys, which takes too long for a thread that serves others.
+        let made = tokio::task::spawn_blocking(move || page::respond(&shared, &request)).await;
+        let made = made.unwrap_or_else(|_| {
+            answer::html(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The page cannot be made.",
+            )
+        });
+        return Ok(made.map(AnswerBody::of));
+    }
     let endpoint = Endpoint::of(request.uri().path());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let (fault, twist) = begin(&shared, endpoint, &request).await?;
 
     let now = shared.now();
@@ -49,14 +62,22 @@ pub(super) async fn respond(
             dispatch(&mut shared.world(), endpoint, call)
         }
     };
+    let truncated = matches!(fault, Some(Fault::Truncated));
     if matches!(fault, Some(Fault::NoFlavor)) {
         answer.headers_mut().remove(METADATA_FLAVOR);
     }
+    shared.world().journal.note(Entry {
+        at: now,
+        to: endpoint.name().to_owned(),
+        method,
+        path,
+        status: answer.status().as_u16(),
+        verdict: fault.map_or_else(String::new, |fault| format!("fault: {fault:?}")),
+    });
     // By our clock and not by the machine's: a client may compare it with its own.
     if let Ok(date) = HeaderValue::from_str(&http_date(now)) {
         answer.headers_mut().entry(DATE).or_insert(date);
     }
-    let truncated = matches!(fault, Some(Fault::Truncated));
     Ok(answer.map(|body| {
         if truncated {
             AnswerBody::half_of(&body)

@@ -15,6 +15,7 @@ mod keys;
 mod lifecycle;
 mod metadata;
 mod minting;
+mod page;
 mod support;
 mod tls;
 mod token;
