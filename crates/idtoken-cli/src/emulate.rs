@@ -1,11 +1,14 @@
 //! `idtoken emulate`: a local Google, and commands that take it for the real one.
 
+use std::error::Error;
 use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::Args;
 use idtoken::source::{DefaultSource, Environment};
-use idtoken_emulator::{Emulator, Home};
+use idtoken_emulator::{CloudRun, Emulator, Furnished, Home, WorldFile};
 use serde_json::json;
 use tokio::process::{Child, Command};
 
@@ -21,6 +24,7 @@ use crate::signals::Signals;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   idtoken emulate -- cargo run
+  idtoken emulate --port 8010 --config world.toml
   idtoken emulate --account caller@shop.iam.gserviceaccount.com -- python app.py
 
 With a command, its exit code is passed on. gcloud's own login and GOOGLE_APPLICATION_CREDENTIALS \
@@ -29,6 +33,11 @@ pub(crate) struct EmulateArgs {
     /// The port to listen on, on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 0)]
     port: u16,
+
+    /// A `world.toml` to start from: accounts, keys, grants, people, external pools, services,
+    /// faults and the clock
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
     /// The service account that the metadata server speaks for
     #[arg(long, value_name = "EMAIL")]
@@ -44,6 +53,7 @@ pub(crate) struct EmulateArgs {
 }
 
 pub(crate) async fn run(args: &EmulateArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let file = world_file(args).await?;
     if !args.allow_shadowing {
         let _progress = Progress::start(output, "looking for a real metadata server");
         if let Some(real) = real_metadata_server().await {
@@ -65,13 +75,25 @@ pub(crate) async fn run(args: &EmulateArgs, output: &Output) -> Result<ExitCode,
             .await
             .map_err(cannot_listen)?
     };
-    if let Some(email) = &args.account {
-        google.attach(email);
-    }
     let home = google.home().map_err(|error| {
         Failure::new(Exit::Internal, "cannot make a temporary folder").with_source(error)
     })?;
-    let world = Local { google, home };
+    let furnished = google.furnish(&file, &home).await.map_err(|error| {
+        let exit = match error.kind() {
+            ErrorKind::InvalidInput => Exit::File,
+            ErrorKind::AddrInUse | ErrorKind::PermissionDenied => Exit::CannotListen,
+            _ => Exit::Internal,
+        };
+        Failure::new(exit, "cannot make this world").with_source(error)
+    })?;
+    if let Some(email) = &args.account {
+        google.attach(email);
+    }
+    let world = Local {
+        google,
+        home,
+        furnished,
+    };
     // From here on a signal ends us in good order, with the folder removed.
     let mut signals = Signals::new();
     match args.command.split_first() {
@@ -97,10 +119,25 @@ pub(crate) async fn run(args: &EmulateArgs, output: &Output) -> Result<ExitCode,
     }
 }
 
+/// What `--config` names, or an empty world.
+async fn world_file(args: &EmulateArgs) -> Result<WorldFile, Failure> {
+    let Some(path) = &args.config else {
+        return Ok(WorldFile::default());
+    };
+    let fault = |source: Box<dyn Error + Send + Sync>| {
+        Failure::new(Exit::File, path.display().to_string()).with_source(source)
+    };
+    let text = tokio::fs::read_to_string(path)
+        .await
+        .map_err(|error| fault(error.into()))?;
+    WorldFile::parse(&text).map_err(|error| fault(error.into()))
+}
+
 /// An emulator, with a folder that stands for gcloud's, empty.
 struct Local {
     google: Emulator,
     home: Home,
+    furnished: Furnished,
 }
 
 impl Local {
@@ -119,7 +156,21 @@ impl Local {
     }
 
     fn greeting(&self) -> String {
-        format!("{DIM}a local Google at {}{DIM:#}", self.google.url())
+        let mut text = format!(
+            "{DIM}a local Google at {}, to be looked at on {}{DIM:#}",
+            self.google.url(),
+            self.google.page_url()
+        );
+        for service in self.furnished.services() {
+            let (name, url, audience) = (service.name(), service.url(), service.audience());
+            text.push_str(&format!(
+                "\n{DIM}{name} at {url}, which is {audience}{DIM:#}"
+            ));
+        }
+        for file in self.furnished.files() {
+            text.push_str(&format!("\n{DIM}credentials in {}{DIM:#}", file.display()));
+        }
+        text
     }
 
     fn exports(&self) -> String {
@@ -138,10 +189,27 @@ impl Local {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_string_lossy().into()))
             .collect();
+        let files: Vec<_> = self
+            .furnished
+            .files()
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        let service = |service: &CloudRun| {
+            json!({
+                "audience": service.audience(),
+                "name": service.name(),
+                "url": service.url(),
+            })
+        };
+        let services: Vec<_> = self.furnished.services().iter().map(service).collect();
         json!({
             "env": environment,
             "event": "listening",
+            "files": files,
             "jwks_url": self.google.jwks_url(),
+            "page_url": self.google.page_url(),
+            "services": services,
             "token_url": self.google.token_url(),
             "unset": [HIDDEN],
             "url": self.google.url(),
@@ -156,7 +224,7 @@ impl Local {
             .spawn()
             .map_err(|error| {
                 let exit = match error.kind() {
-                    std::io::ErrorKind::NotFound => Exit::NoSuchCommand,
+                    ErrorKind::NotFound => Exit::NoSuchCommand,
                     _ => Exit::CannotRun,
                 };
                 let message = format!("cannot run {}", program.display());

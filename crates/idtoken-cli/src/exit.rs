@@ -95,7 +95,7 @@ impl Exit {
             Self::Success => "all went well; also when the reader of the output went away",
             Self::Internal => "this program failed: output cannot be written, no threads",
             Self::Usage => "a wrong flag or argument",
-            Self::File => "a file that was named cannot be read",
+            Self::File => "a file that was named cannot be read or understood",
             Self::Malformed => "what was given is no token",
             Self::Misconfigured => "no credentials were found, or they cannot be used",
             Self::Refused => "Google understood and said no; a grant is missing",

@@ -11,3 +11,4 @@ mod print;
 mod streams;
 mod support;
 mod verify;
+mod world_file;
