@@ -153,7 +153,8 @@ impl VerifierBuilder {
     }
 
     /// For how many verified tokens the verdict is remembered; zero switches that off. Default:
-    /// 4,096, which may hold some four mebibytes of claims; at most 1,048,576.
+    /// 4,096, at most 1,048,576. Up to three times as many may be held, so that those that count do
+    /// not push each other out: of 4,096, some eight mebibytes of claims.
     ///
     /// What is remembered is the SHA-256 of the token and its claims, not the token. It counts no
     /// longer once the token has expired, its key has left the issuer's set, or the policy changed.
