@@ -57,7 +57,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// All of them, in the order of their names.
-    pub const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::AccountJwks,
         Self::AccountPem,
         Self::AllowedLocations,

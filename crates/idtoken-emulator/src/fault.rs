@@ -174,7 +174,11 @@ impl FaultBook {
         let mut all = Vec::new();
         for (endpoint, plan) in &self.plans {
             for (times, fault) in plan.first.iter().filter(|(times, _)| *times > 0) {
-                all.push((*endpoint, format!("{fault:?}, {times} times")));
+                let often = match times {
+                    1 => "once".to_owned(),
+                    _ => format!("{times} times"),
+                };
+                all.push((*endpoint, format!("{fault:?}, {often}")));
             }
             if let Some(fault) = &plan.standing {
                 all.push((*endpoint, format!("{fault:?}, until healed")));

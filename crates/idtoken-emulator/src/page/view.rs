@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::action::FAULTS;
 use super::html::Text;
+use crate::account::Account;
 use crate::endpoint::Endpoint;
 use crate::jose::Unverified;
 use crate::journal::Issued;
@@ -129,7 +130,13 @@ fn tokens(world: &World, now: u64, revealed: Option<u64>) -> String {
     let mut rows = String::new();
     for issued in world.journal.tokens.iter().rev() {
         if let Some(jwt) = Unverified::parse(&issued.token) {
-            rows.push_str(&token(issued, &jwt, now, revealed == Some(issued.number)));
+            rows.push_str(&token(
+                world,
+                issued,
+                &jwt,
+                now,
+                revealed == Some(issued.number),
+            ));
         }
     }
     table(
@@ -141,13 +148,16 @@ fn tokens(world: &World, now: u64, revealed: Option<u64>) -> String {
     )
 }
 
-fn token(issued: &Issued, jwt: &Unverified<'_>, now: u64, revealed: bool) -> String {
+fn token(world: &World, issued: &Issued, jwt: &Unverified<'_>, now: u64, revealed: bool) -> String {
     let exp = jwt.claim_seconds("exp").unwrap_or_default();
     let expiry = match exp.checked_sub(now) {
         Some(left) if left > 0 => format!("in {} min", left.div_ceil(60)),
         _ => "expired".to_owned(),
     };
-    let whose = jwt.claim_text("email").or_else(|| jwt.claim_text("sub"));
+    // A token need not name an address; the account that its id belongs to has one.
+    let subject = jwt.claim_text("sub");
+    let known = || world.account(subject?).map(Account::email);
+    let whose = jwt.claim_text("email").or_else(known).or(subject);
     let claims = serde_json::to_string_pretty(&jwt.claims).unwrap_or_default();
     let secret = if revealed {
         format!("<pre class=\"token\">{}</pre>", Text(&issued.token))
@@ -217,7 +227,7 @@ fn accounts(world: &World) -> String {
     table(
         "accounts",
         "Accounts",
-        &["Address", "Unique id", "Project", ""],
+        &["Address", "Unique id", "Project", "Use"],
         &rows,
         "None.",
     )
