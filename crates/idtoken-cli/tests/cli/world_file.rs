@@ -146,3 +146,19 @@ async fn what_is_wrong_in_it_is_told_with_its_line() {
         ended.stderr
     );
 }
+
+#[tokio::test]
+async fn the_file_in_the_manual_is_a_good_one() {
+    let manual = include_str!("../../../../docs/emulator.md");
+    let (_, rest) = manual.split_once("```toml\n").unwrap();
+    let (file, _) = rest.split_once("```").unwrap();
+    let world = World::new().await;
+    // Tests take a free port.
+    world
+        .home
+        .write("world.toml", &file.replace("8080", "0"))
+        .unwrap();
+    let run = world.idtoken("emulate --config world.toml -- true");
+    let told = run.end().await.ok().stderr;
+    assert_eq!(told.matches("credentials in ").count(), 3, "{told}");
+}
