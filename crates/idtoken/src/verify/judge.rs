@@ -164,6 +164,8 @@ impl Case<'_> {
     fn check_lifetime(&self) -> Result<(), Kind> {
         let exp = required(self.payload.exp, "exp")?;
         let iat = required(self.payload.iat, "iat")?;
+        // It never lived; with the leeway on both ends it might pass all the same.
+        ensure(exp > iat, Kind::Expired)?;
         let longest = self
             .issuer
             .max_lifetime()

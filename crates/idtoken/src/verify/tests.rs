@@ -367,6 +367,13 @@ fn exp_missing_string_float_negative_and_2_to_the_64() {
 }
 
 #[test]
+fn exp_at_or_before_iat_is_refused_even_within_the_leeway() {
+    accepted_with(&json!({"iat": NOW + 5, "exp": NOW + 6}));
+    refused_with(&json!({"iat": NOW + 5, "exp": NOW + 5}), Kind::Expired);
+    refused_with(&json!({"iat": NOW + 5, "exp": NOW + 1}), Kind::Expired);
+}
+
+#[test]
 fn exp_too_far_is_refused_unless_the_issuer_says_otherwise() {
     let day = json!({"iat": NOW, "exp": NOW + 86_400});
     refused_with(&day, Kind::LifetimeTooLong);

@@ -78,6 +78,7 @@ pub(super) fn rules(claims: &Value) -> bool {
     now < exp + leeway
         && iat <= now + leeway
         && nbf <= now + leeway
+        && exp > iat
         && exp - iat <= 3600.0 + leeway
         && claims["sub"].as_str().is_some_and(|sub| !sub.is_empty())
         && ["azp", "email", "hd"].into_iter().all(text_or_absent)

@@ -39,7 +39,7 @@ fn every_check_is_listed_for_a_good_token() {
 
 #[test]
 fn all_faults_are_listed_with_the_values_compared() {
-    let changes = json!({"aud": "https://x", "exp": NOW - 100, "email": "x@y"});
+    let changes = json!({"aud": "https://x", "iat": NOW - 200, "exp": NOW - 100, "email": "x@y"});
     let jwt = Signer::rsa(1).token("k0", &claims_with(&changes));
     let explanation = verifier().explain(&jwt, at(NOW));
     let failed: Vec<_> = explanation
