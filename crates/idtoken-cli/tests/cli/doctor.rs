@@ -67,3 +67,34 @@ async fn a_token_is_not_sent_in_clear() {
     let ended = world.idtoken(&line).end().await.failed(2);
     assert!(ended.stdout.contains("does not travel over plain http"));
 }
+
+#[tokio::test]
+async fn the_front_ends_refusals_are_decoded() {
+    let world = World::new().await;
+    // Nobody gets so far as the container.
+    let container = "127.0.0.1:9".parse().unwrap();
+    let service = world
+        .google
+        .cloud_run("hello")
+        .start(container)
+        .await
+        .unwrap();
+    let keys = world.google.jwks_url();
+    for (audience, told) in [
+        (service.audience(), ["status 403", "roles/run.invoker"]),
+        (
+            "https://other-abc123-uc.a.run.app",
+            ["status 401", "audience"],
+        ),
+    ] {
+        let line = format!(
+            "doctor -a {audience} --call --url {} --jwks-url {keys}",
+            service.url()
+        );
+        let ended = world.idtoken(&line).end().await.failed(31);
+        let (_, call) = ended.stdout.split_once("FAIL  call").unwrap();
+        for told in told {
+            assert!(call.contains(told), "{told}: {call}");
+        }
+    }
+}
