@@ -21,6 +21,7 @@ pub(crate) struct Entry {
     pub(crate) method: Method,
     /// Without the query, which may hold secrets.
     pub(crate) path: String,
+    /// 0 if there was no answer.
     pub(crate) status: u16,
     pub(crate) verdict: String,
 }

@@ -187,10 +187,14 @@ fn requests(world: &World) -> String {
             200..=399 => "good",
             _ => "bad",
         };
+        let shown = match status {
+            0 => "none".to_owned(),
+            code => code.to_string(),
+        };
         let time = rfc3339(entry.at);
         let _ = writeln!(
             rows,
-            "<tr><td>{}<td>{}<td>{} {}<td class=\"{class}\">{status}<td>{}",
+            "<tr><td>{}<td>{}<td>{} {}<td class=\"{class}\">{shown}<td>{}",
             time.get(11..19).unwrap_or_default(),
             Text(&entry.to),
             Text(&entry.method),

@@ -97,7 +97,19 @@ pub(super) async fn begin(
     let fault = {
         let mut world = shared.world();
         world.records.add(endpoint, Recorded::new(request));
-        world.faults.strike(endpoint)
+        let fault = world.faults.strike(endpoint);
+        // These are never answered, and so never noted with their answer.
+        if let Some(fault @ (Fault::Hang | Fault::Reset)) = &fault {
+            world.journal.note(Entry {
+                at: shared.now(),
+                to: endpoint.name().to_owned(),
+                method: request.method().clone(),
+                path: request.uri().path().to_owned(),
+                status: 0,
+                verdict: format!("fault: {fault:?}"),
+            });
+        }
+        fault
     };
     shared.recorded.send_replace(());
     tracing::debug!(method = %request.method(), ?endpoint, ?fault, "request");

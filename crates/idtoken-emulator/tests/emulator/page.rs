@@ -98,6 +98,17 @@ async fn its_buttons_do_what_they_say() {
             .contains("identity: Status(503), until healed")
     );
     press(&google, "heal", &[]).send().await.unwrap();
+
+    // What gets no answer is shown as well.
+    let reset = [("endpoint", "jwks"), ("fault", "reset"), ("times", "1")];
+    press(&google, "fault", &reset).send().await.unwrap();
+    assert!(client().get(google.jwks_url()).send().await.is_err());
+    assert!(
+        page(&google)
+            .await
+            .contains("<td class=\"bad\">none<td>fault: Reset")
+    );
+
     assert!(ask_for_token(&google, "x").await.starts_with("eyJ"));
     for (action, form) in [
         ("fault", [("endpoint", "door")]),
