@@ -3,6 +3,8 @@
 mod assertion;
 mod refresh;
 
+use std::collections::BTreeMap;
+
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -66,6 +68,7 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    /// Of a form, or of the JSON object that some clients send in its place and Google takes.
     pub(crate) fn parse(request: &Request<impl AsRef<[u8]>>) -> Result<Self, OAuthError> {
         let content_type = request
             .headers()
@@ -74,14 +77,17 @@ impl Form {
         let essence = content_type
             .and_then(|text| text.split(';').next())
             .unwrap_or_default();
-        if !essence
-            .trim()
-            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-        {
-            return Err(unsupported_grant_type(""));
+        let body = request.body().as_ref();
+        match essence.trim().to_ascii_lowercase().as_str() {
+            "application/x-www-form-urlencoded" => Self::from_urlencoded(body),
+            "application/json" => Self::from_json(body),
+            _ => Err(unsupported_grant_type("")),
         }
+    }
+
+    fn from_urlencoded(body: &[u8]) -> Result<Self, OAuthError> {
         let mut fields: Vec<(String, String)> = Vec::new();
-        for (name, value) in form_urlencoded::parse(request.body().as_ref()) {
+        for (name, value) in form_urlencoded::parse(body) {
             if fields.iter().any(|(known, _)| *known == name) {
                 // RFC 6749 §3.2: parameters must not be included more than once.
                 let description =
@@ -91,6 +97,15 @@ impl Form {
             fields.push((name.into_owned(), value.into_owned()));
         }
         Ok(Self { fields })
+    }
+
+    fn from_json(body: &[u8]) -> Result<Self, OAuthError> {
+        let fields: BTreeMap<String, Option<String>> = serde_json::from_slice(body)
+            .map_err(|_| OAuthError::bad_request("invalid_request", "Invalid JSON payload."))?;
+        let given = |(name, value): (String, Option<String>)| Some((name, value?));
+        Ok(Self {
+            fields: fields.into_iter().filter_map(given).collect(),
+        })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

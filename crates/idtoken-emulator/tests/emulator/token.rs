@@ -192,7 +192,18 @@ async fn refuses_a_bad_form() {
     let google = Emulator::start().await.unwrap();
     let form = "application/x-www-form-urlencoded";
     for (content_type, body, error) in [
+        (
+            "text/plain",
+            "grant_type=refresh_token",
+            "unsupported_grant_type",
+        ),
         ("application/json", "{}", "unsupported_grant_type"),
+        ("application/json", "[]", "invalid_request"),
+        (
+            "application/json",
+            r#"{"grant_type":["refresh_token"]}"#,
+            "invalid_request",
+        ),
         (form, "", "unsupported_grant_type"),
         (form, "grant_type=password", "unsupported_grant_type"),
         (form, &format!("grant_type={JWT_BEARER}"), "invalid_request"),

@@ -43,6 +43,26 @@ async fn a_refresh_token_gives_both_kinds_of_token() {
     assert_eq!(answer.status(), 200);
 }
 
+/// As Google's client for Rust asks.
+#[tokio::test]
+async fn a_refresh_may_be_asked_for_in_json() {
+    let google = Emulator::start().await.unwrap();
+    let file = file(&google, &User::new(ANN));
+    let body = json!({
+        "grant_type": "refresh_token",
+        "client_id": file["client_id"],
+        "client_secret": file["client_secret"],
+        "refresh_token": file["refresh_token"],
+        "scopes": null,
+    });
+    let request = client().post(google.token_url()).json(&body);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.unwrap();
+    let claims = verified(&google, answer["id_token"].as_str().unwrap()).await;
+    assert_eq!(claims["email"], ANN);
+}
+
 #[tokio::test]
 async fn scopes_decide_what_an_answer_holds() {
     let google = Emulator::start().await.unwrap();

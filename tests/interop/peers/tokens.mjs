@@ -1,8 +1,7 @@
 // Google's Node client obtains an ID token in each way that it has, from the files it is given.
 //
-// The environment holds INTEROP_AUDIENCE, INTEROP_TARGET, INTEROP_TOKEN_URL, INTEROP_PEM_URL,
-// INTEROP_JWKS_URL and the paths KEY_FILE, IMPERSONATED_FILE, EXTERNAL_FILE and USER_FILE; it prints
-// the tokens by exchange, after verifying each by itself and by jose.
+// The environment, the arguments and what is printed are those of tokens.py; it verifies by itself and
+// by jose.
 
 import { readFileSync } from 'node:fs';
 import { GoogleAuth, Impersonated, JWT, OAuth2Client, UserRefreshClient } from 'google-auth-library';
@@ -56,10 +55,8 @@ const own = new OAuth2Client({
 const jwks = createRemoteJWKSet(new URL(env.INTEROP_JWKS_URL));
 const issuer = ['https://accounts.google.com', 'accounts.google.com'];
 
-const tokens = {};
-for (const [name, exchange] of Object.entries(exchanges)) {
-  const idToken = await exchange();
-  const wanted = name === 'user' ? file('USER_FILE').client_id : audience;
+async function verify(exchange, idToken) {
+  const wanted = exchange === 'user' ? file('USER_FILE').client_id : audience;
   await own.verifyIdToken({ idToken, audience: wanted });
   await jwtVerify(idToken, jwks, { audience: wanted, issuer, requiredClaims: ['exp', 'iat'] });
   // A verification that says yes to everything would prove nothing.
@@ -67,8 +64,28 @@ for (const [name, exchange] of Object.entries(exchanges)) {
     own.verifyIdToken({ idToken, audience: 'https://other.example' }),
     jwtVerify(idToken, jwks, { audience: 'https://other.example', issuer }),
   ]) {
-    await wrong.then(() => { throw new Error(`${name}: accepted for another audience`); }, () => {});
+    await wrong.then(() => { throw new Error(`${exchange}: for another audience`); }, () => {});
   }
-  tokens[name] = idToken;
 }
-console.log(JSON.stringify(tokens));
+
+async function asked(exchange) {
+  const started = performance.now();
+  const errors = [];
+  let token = null;
+  for (let ask = 0; ask < Number(env.INTEROP_ASKS ?? 1); ask += 1) {
+    if (ask > 0) await new Promise((resolve) => { setTimeout(resolve, 1000); });
+    try {
+      token = await exchanges[exchange]();
+      break;
+    } catch (error) {
+      errors.push(`${error.name}: ${error.message}`);
+    }
+  }
+  if (token && env.INTEROP_VERIFY) await verify(exchange, token);
+  return { token, errors, seconds: (performance.now() - started) / 1000 };
+}
+
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(exchanges);
+const report = {};
+for (const exchange of wanted) report[exchange] = await asked(exchange);
+console.log(JSON.stringify(report));

@@ -1,11 +1,15 @@
 """Google's Python client obtains an ID token in each way that it has, from the files it is given.
 
-The environment holds INTEROP_AUDIENCE, INTEROP_TARGET, INTEROP_TOKEN_URL and the paths KEY_FILE,
-IMPERSONATED_FILE, EXTERNAL_FILE and USER_FILE; it prints the tokens by exchange.
+The environment holds INTEROP_AUDIENCE, INTEROP_TARGET, INTEROP_TOKEN_URL, INTEROP_JWKS_URL,
+INTEROP_PEM_URL and the paths KEY_FILE, IMPERSONATED_FILE, EXTERNAL_FILE and USER_FILE. It asks for the
+exchanges that its arguments name, or for all; INTEROP_ASKS times at most, a second apart. For each it
+prints the token and the errors on the way; with INTEROP_VERIFY, after verifying the token itself.
 """
 
 import json
 import os
+import sys
+import time
 
 from google.auth import identity_pool, impersonated_credentials, load_credentials_from_file
 from google.auth.transport.requests import Request
@@ -61,9 +65,13 @@ def external_account(request):
     return as_target(source, request)
 
 
-def user(request):
+def user_info():
     with open(os.environ["USER_FILE"]) as file:
-        info = json.load(file)
+        return json.load(file)
+
+
+def user(request):
+    info = user_info()
     # It ignores the file's own token_uri.
     source = credentials.Credentials(
         None,
@@ -76,5 +84,34 @@ def user(request):
     return source.id_token
 
 
+def verify(exchange, token):
+    audience = user_info()["client_id"] if exchange == "user" else AUDIENCE
+    for form in ["INTEROP_JWKS_URL", "INTEROP_PEM_URL"]:
+        keys = os.environ[form]
+        id_token.verify_token(token, Request(), audience, certs_url=keys)
+        # A verification that says yes to everything would prove nothing.
+        try:
+            id_token.verify_token(token, Request(), "https://other.example", certs_url=keys)
+        except Exception:  # whatever it is, it is a refusal
+            continue
+        raise AssertionError(f"{exchange}: accepted for another audience")
+
+
+def asked(exchange):
+    errors, token, started = [], None, time.monotonic()
+    for ask in range(int(os.environ.get("INTEROP_ASKS", 1))):
+        if ask:
+            time.sleep(1)
+        try:
+            token = exchange(Request())
+            break
+        except Exception as error:  # the test says which are right
+            errors.append(f"{type(error).__name__}: {error}")
+    if token and "INTEROP_VERIFY" in os.environ:
+        verify(exchange.__name__, token)
+    return {"token": token, "errors": errors, "seconds": time.monotonic() - started}
+
+
 EXCHANGES = [metadata, key_file, impersonated, external_account, user]
-print(json.dumps({exchange.__name__: exchange(Request()) for exchange in EXCHANGES}))
+WANTED = sys.argv[1:] or [exchange.__name__ for exchange in EXCHANGES]
+print(json.dumps({e.__name__: asked(e) for e in EXCHANGES if e.__name__ in WANTED}))

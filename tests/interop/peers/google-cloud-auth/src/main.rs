@@ -1,0 +1,107 @@
+//! Google's Rust client: obtains an ID token in each way that it has (`tokens [EXCHANGE…]`), or judges
+//! each token of a file (`verdicts`).
+//!
+//! The environment is that of `tokens.py` and `verdicts.py`; so is what it prints.
+
+use std::env::var;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use google_cloud_auth::credentials::idtoken::{
+    IDTokenCredentials, impersonated, mds, service_account, user_account, verifier,
+};
+use serde_json::{Map, Value, json};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const EXCHANGES: [&str; 4] = ["metadata", "key_file", "impersonated", "user"];
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("tokens") => {
+            let mut wanted: Vec<_> = arguments.collect();
+            if wanted.is_empty() {
+                wanted = EXCHANGES.map(String::from).into();
+            }
+            let mut report = Map::new();
+            for exchange in wanted {
+                let outcome = asked(&exchange).await;
+                report.insert(exchange, outcome);
+            }
+            println!("{}", Value::from(report));
+            Ok(())
+        }
+        Some("verdicts") => verdicts().await,
+        _ => Err("tokens or verdicts?".into()),
+    }
+}
+
+/// Asks until there is a token, or as often as it may.
+async fn asked(exchange: &str) -> Value {
+    let asks: u32 = var("INTEROP_ASKS").map_or(1, |asks| asks.parse().expect("a number"));
+    let started = Instant::now();
+    let mut errors = Vec::new();
+    let mut token = None;
+    match credentials(exchange) {
+        Err(error) => errors.push(error.to_string()),
+        Ok(credentials) => {
+            for ask in 0..asks {
+                if ask > 0 {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                match credentials.id_token().await {
+                    Ok(found) => {
+                        token = Some(found);
+                        break;
+                    }
+                    Err(error) => errors.push(error.to_string()),
+                }
+            }
+        }
+    }
+    json!({"token": token, "errors": errors, "seconds": started.elapsed().as_secs_f64()})
+}
+
+fn credentials(exchange: &str) -> Result<IDTokenCredentials> {
+    let audience = var("INTEROP_AUDIENCE")?;
+    Ok(match exchange {
+        "metadata" => mds::Builder::new(audience)
+            .with_format(mds::Format::Full)
+            .build()?,
+        "key_file" => service_account::Builder::new(audience, file("KEY_FILE")?).build()?,
+        "impersonated" => impersonated::Builder::new(audience, file("IMPERSONATED_FILE")?)
+            .with_include_email()
+            .build()?,
+        "user" => user_account::Builder::new(file("USER_FILE")?)
+            .with_token_uri(var("INTEROP_TOKEN_URL")?)
+            .build()?,
+        other => return Err(format!("it has no way to {other}").into()),
+    })
+}
+
+fn file(name: &str) -> Result<Value> {
+    Ok(serde_json::from_slice(&std::fs::read(var(name)?)?)?)
+}
+
+async fn verdicts() -> Result<()> {
+    let tokens: Vec<String> = serde_json::from_slice(&std::fs::read(var("INTEROP_TOKENS")?)?)?;
+    let verifier = verifier::Builder::new([var("INTEROP_AUDIENCE")?])
+        .with_jwks_url(var("INTEROP_JWKS_URL")?)
+        .build();
+    let verifier = Arc::new(verifier);
+    let mut line = String::new();
+    let mut panics = 0;
+    for token in tokens {
+        // In a task of its own, for some tokens make it panic.
+        let verifier = Arc::clone(&verifier);
+        let verdict = tokio::spawn(async move { verifier.verify(&token).await.is_ok() }).await;
+        panics += u32::from(verdict.is_err());
+        line.push(if verdict.unwrap_or(false) { '1' } else { '0' });
+    }
+    println!("{line}");
+    eprintln!("it panicked on {panics} tokens");
+    Ok(())
+}
