@@ -77,7 +77,6 @@ pub(crate) struct Outcome {
     pub(crate) token: Option<String>,
     /// One for each time that it was asked in vain.
     pub(crate) errors: Vec<String>,
-    #[expect(dead_code, reason = "for the eye")]
     pub(crate) seconds: f64,
 }
 

@@ -10,6 +10,7 @@ mod attacks;
 mod counterpart;
 mod differential;
 mod envoy;
+mod faults;
 mod gcloud;
 mod iap;
 mod nginx;
