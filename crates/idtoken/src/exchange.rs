@@ -55,7 +55,7 @@ impl Exchange<'_> {
         read: impl Fn(&Response<Bytes>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         let jitter = Jitter::from_entropy();
-        let deadline = Instant::now() + self.limits.total;
+        let deadline = Instant::now() + self.limits.total.min(LONGEST_TOTAL);
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
         loop {
@@ -78,7 +78,7 @@ impl Exchange<'_> {
             let wait = jitter
                 .about(pause)
                 .max(error.retry_after().unwrap_or_default());
-            let too_late = Instant::now() + wait >= deadline;
+            let too_late = wait >= deadline.saturating_duration_since(Instant::now());
             if error.kind() != SourceErrorKind::Transient || tries >= self.limits.tries || too_late
             {
                 return Err(error);
@@ -180,6 +180,9 @@ fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
         .ok()?;
     Some(Duration::from_secs(seconds))
 }
+
+/// A limit without measure is cut to this, so that a deadline can be reckoned with.
+const LONGEST_TOTAL: Duration = Duration::from_secs(24 * 3_600);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 

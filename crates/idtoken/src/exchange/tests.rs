@@ -42,11 +42,18 @@ fn refused() -> Result<Response<Bytes>, TransportError> {
 async fn run(
     script: Vec<Result<Response<Bytes>, TransportError>>,
 ) -> (Result<Bytes, SourceError>, Duration) {
+    run_within(Limits::default(), script).await
+}
+
+async fn run_within(
+    limits: Limits,
+    script: Vec<Result<Response<Bytes>, TransportError>>,
+) -> (Result<Bytes, SourceError>, Duration) {
     let transport = SharedTransport::new(Script(Mutex::new(script.into())));
     let exchange = Exchange {
         source_name: "test",
         transport: &transport,
-        limits: Limits::default(),
+        limits,
         clock: &clock(),
     };
     let start = Instant::now();
@@ -123,24 +130,61 @@ async fn a_server_that_never_answers_costs_the_total_and_no_more() {
     assert!(took > Limits::default().per_try, "{took:?}");
 }
 
+fn busy(status: u16, seconds: &str) -> Result<Response<Bytes>, TransportError> {
+    Ok(Response::builder()
+        .status(status)
+        .header(RETRY_AFTER, seconds)
+        .body(Bytes::new())
+        .unwrap())
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_honoured_when_it_fits() {
-    let busy = |seconds: &str| {
-        Ok(Response::builder()
-            .status(429)
-            .header(RETRY_AFTER, seconds)
-            .body(Bytes::new())
-            .unwrap())
-    };
-    let (outcome, took) = run(vec![busy("2"), status(200)]).await;
+    let (outcome, took) = run(vec![busy(429, "2"), status(200)]).await;
     assert!(outcome.is_ok());
     assert_eq!(took, Duration::from_secs(2));
 
-    let (outcome, took) = run(vec![busy("3600"), status(200)]).await;
+    let (outcome, took) = run(vec![busy(429, "3600"), status(200)]).await;
     assert_eq!(
         outcome.unwrap_err().retry_after(),
         Some(Duration::from_secs(3600))
     );
+    assert_eq!(took, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_beyond_all_measure_is_an_error_and_no_panic() {
+    for seconds in ["18446744073709551615", "9223372036854775807"] {
+        for status in [503, 403] {
+            let (outcome, _) = run(vec![busy(status, seconds)]).await;
+            let error = outcome.unwrap_err();
+            assert_eq!(error.status().unwrap().as_u16(), status, "{seconds}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_without_measure_and_of_nothing_at_all_are_no_panic() {
+    for (per_try, total) in [
+        (Duration::MAX, Duration::MAX),
+        (Duration::MAX, Duration::from_secs(9)),
+        (Duration::from_secs(3), Duration::MAX),
+    ] {
+        let limits = Limits {
+            tries: 5,
+            per_try,
+            total,
+        };
+        let (outcome, _) = run_within(limits, vec![status(503), status(200)]).await;
+        assert_eq!(outcome.unwrap(), "body", "{limits:?}");
+    }
+    let limits = Limits {
+        tries: 5,
+        per_try: Duration::ZERO,
+        total: Duration::ZERO,
+    };
+    let (outcome, took) = run_within(limits, vec![]).await;
+    assert_eq!(outcome.unwrap_err().kind(), SourceErrorKind::Transient);
     assert_eq!(took, Duration::ZERO);
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct AllowedHosts(Vec<String>);
 
 impl AllowedHosts {
     pub(crate) fn allow(&mut self, host: impl Into<String>) {
-        self.0.push(host.into());
+        self.0.push(host.into().to_ascii_lowercase());
     }
 
     fn contains(&self, host: &str) -> bool {
@@ -111,8 +111,8 @@ mod tests {
     #[test]
     fn leads_to_google_or_this_machine_or_where_allowed() {
         let mut allowed = AllowedHosts::default();
-        allowed.allow("sts.example.goog");
-        allowed.allow(".corp.example");
+        allowed.allow("STS.example.goog");
+        allowed.allow(".Corp.Example");
         let ok = |text| checked("test", "token_url", text, &allowed).is_ok();
         for text in [
             "https://sts.googleapis.com/v1/token",
@@ -121,6 +121,8 @@ mod tests {
             "https://localhost/token",
             "https://sts.example.goog/v1/token",
             "https://a.corp.example/",
+            "https://STS.Example.goog/v1/token",
+            "https://A.CORP.example/",
         ] {
             assert!(ok(text), "{text}");
         }
