@@ -1,6 +1,7 @@
 //! A headless Chromium, driven as WebDriver (W3C) says.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 pub(crate) struct Browser {
     client: Client,
@@ -71,6 +73,21 @@ impl Browser {
         }
     }
 
+    /// Clicks what leads to another page, and waits for that: a click does not wait by itself.
+    pub(crate) async fn press(&self, selector: &str) {
+        self.run("window.isLeft = true").await;
+        self.click(selector).await;
+        let arrived = async {
+            let asked = "return !window.isLeft && document.readyState === 'complete'";
+            let asked = json!({ "script": asked, "args": [] });
+            // While one page makes way for the other the answer may be an error.
+            while self.send("execute/sync", &asked).await != true {}
+        };
+        let patience = Duration::from_secs(60);
+        let arrived = timeout(patience, arrived).await;
+        arrived.unwrap_or_else(|_| panic!("{selector} leads nowhere"));
+    }
+
     /// Waits until it is there.
     pub(crate) async fn text(&self, selector: &str) -> String {
         self.find(selector).await;
@@ -89,19 +106,13 @@ impl Browser {
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": size });
         self.command("goog/cdp/execute", &command).await;
-        let script = json!({ "script": "scrollTo(0, 0)", "args": [] });
-        self.command("execute/sync", &script).await;
+        self.run("scrollTo(0, 0)").await;
     }
 
     /// By how many pixels the page is wider than the window.
     pub(crate) async fn overflow(&self) -> i64 {
-        let script = "return document.documentElement.scrollWidth - innerWidth";
-        let script = json!({ "script": script, "args": [] });
-        self.command("execute/sync", &script)
-            .await
-            .as_i64()
-            .unwrap()
-            .max(0)
+        let wider = "return document.documentElement.scrollWidth - innerWidth";
+        self.run(wider).await.as_i64().unwrap().max(0)
     }
 
     pub(crate) async fn screenshot(&self) -> Vec<u8> {
@@ -126,6 +137,11 @@ impl Browser {
         let answer = self.client.delete(&self.session).send().await.unwrap();
         assert!(answer.status().is_success());
         self.driver.kill().await.unwrap();
+    }
+
+    async fn run(&self, script: &str) -> Value {
+        let script = json!({ "script": script, "args": [] });
+        self.command("execute/sync", &script).await
     }
 
     async fn find(&self, selector: &str) -> String {

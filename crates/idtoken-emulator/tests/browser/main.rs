@@ -25,18 +25,18 @@ async fn the_page_works_in_a_browser() {
 
     // Buttons.
     let old = google.key_id();
-    browser.click("form[action$=rotate] button").await;
+    browser.press("form[action$=rotate] button").await;
     let new = google.key_id();
     assert_ne!(new, old);
     let keys = browser.text("#keys").await;
     assert!(keys.starts_with(&format!("{new} signs")), "{keys}");
-    browser.click("form[action$=retire] button").await;
+    browser.press("form[action$=retire] button").await;
     assert!(!browser.text("#keys").await.contains(&old));
-    browser.click("button[value='3600']").await;
+    browser.press("button[value='3600']").await;
     assert!(browser.text("#clock").await.ends_with("3600 s ahead"));
-    browser.click("button[value='0']").await;
+    browser.press("button[value='0']").await;
     assert!(browser.text("#clock").await.ends_with("as this machine's"));
-    browser.click("form[action$=fault] button").await;
+    browser.press("form[action$=fault] button").await;
     assert_eq!(browser.text("#faults").await, "identity: Status(503), once");
 
     // It renews itself while it is looked at.
@@ -54,7 +54,7 @@ async fn the_page_works_in_a_browser() {
 
     // The token, if somebody asks.
     browser.click("#token-1 summary").await;
-    browser.click("#token-1 button").await;
+    browser.press("#token-1 button").await;
     assert!(browser.text("#token-1 .token").await.starts_with("eyJ"));
 
     // Another site's page tries the same.
@@ -63,7 +63,7 @@ async fn the_page_works_in_a_browser() {
         google.page_url()
     );
     browser.open(&attack).await;
-    browser.click("button").await;
+    browser.press("button").await;
     assert!(
         browser
             .text("body")
