@@ -27,7 +27,8 @@
 //! To close a router as a whole put `tower_idtoken::RequireIdTokenLayer` around it with
 //! `Router::route_layer`; its handlers can then take `Extension<idtoken::Claims>`. A `Caller` in
 //! such a handler verifies once more by the verifier in the state, so that it always says what that
-//! one says; the second time costs a hash.
+//! one says; the second time costs a hash. Inside of a layer that strips the token there is nothing
+//! left to verify, and a `Caller` there is turned away with 401: take the extension.
 //!
 //! # Rejections
 //!

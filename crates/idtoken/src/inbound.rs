@@ -23,7 +23,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::verify::{Claims, VerifyError, is_signature_removed};
+use crate::verify::{Claims, VerifyError, is_signature_removed, is_whole};
 
 /// Where a request carries its token.
 ///
@@ -62,7 +62,10 @@ impl TokenHeader {
     ///
     /// When both are there, the first counts and the second may hold anything: it is the
     /// application's own. One exception: when the first has lost its signature to Cloud Run's IAM
-    /// check and the second carries a whole token, the second is judged.
+    /// check and the second carries a whole token, three parts with a signature, the second is
+    /// judged. So behind that check a JWT of the application's own in the second is refused, unless
+    /// its issuer is one of the verifier's; read [`X_SERVERLESS_AUTHORIZATION`] alone there, with
+    /// [`bearer`](Self::bearer).
     #[must_use]
     pub fn cloud_run() -> Self {
         Self(Place::CloudRun)
@@ -80,37 +83,54 @@ impl TokenHeader {
     ///
     /// When there is something in the token's place that is no token.
     pub fn find<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, HeaderFault> {
-        Ok(self.locate(headers)?.map(|(_, token)| token))
+        Ok(self.locate(headers)?.map(|found| found.token))
     }
 
-    /// Takes the header that [`find`](Self::find) finds its token in out of `headers`, so that
-    /// nothing further in can read it or send it on.
+    /// Takes the token that [`find`](Self::find) finds out of `headers`, so that nothing further in
+    /// can read it or send it on. It may stand in more than one of them.
     pub fn strip(&self, headers: &mut HeaderMap) {
-        let name = self.locate(headers).ok().flatten().map(|(name, _)| name);
-        if let Some(name) = name {
+        let Ok(Some(found)) = self.locate(headers) else {
+            return;
+        };
+        let holds_it = |name: &HeaderName| {
+            *name == found.header || bearer(headers, name) == Ok(Some(found.token))
+        };
+        let names: Vec<_> = self.names().filter(holds_it).collect();
+        for name in names {
             headers.remove(name);
         }
     }
 
-    fn locate<'h>(
+    pub(crate) fn locate<'h>(
         &self,
         headers: &'h HeaderMap,
-    ) -> Result<Option<(HeaderName, &'h str)>, HeaderFault> {
-        let from =
-            |name: &HeaderName| Ok(bearer(headers, name)?.map(|token| (name.clone(), token)));
+    ) -> Result<Option<Found<'h>>, HeaderFault> {
+        let from = |name: &HeaderName| {
+            let token = bearer(headers, name)?;
+            Ok(token.map(|token| Found {
+                header: name.clone(),
+                token,
+                noted_by_front_end: is_signature_removed(token)
+                    && *name == checked_by_front_end(headers),
+            }))
+        };
         match &self.0 {
             Place::Bare(name) => {
                 let token = single(headers, name)?.map(token).transpose()?;
-                Ok(token.map(|token| (name.clone(), token)))
+                Ok(token.map(|token| Found {
+                    header: name.clone(),
+                    token,
+                    noted_by_front_end: false,
+                }))
             }
             Place::Bearer(name) => from(name),
             Place::CloudRun => {
                 let Some(first) = from(&X_SERVERLESS_AUTHORIZATION)? else {
                     return from(&AUTHORIZATION);
                 };
-                if is_signature_removed(first.1)
+                if is_signature_removed(first.token)
                     && let Ok(Some(second)) = from(&AUTHORIZATION)
-                    && !is_signature_removed(second.1)
+                    && is_whole(second.token)
                 {
                     return Ok(Some(second));
                 }
@@ -133,6 +153,15 @@ impl Default for TokenHeader {
     fn default() -> Self {
         Self::cloud_run()
     }
+}
+
+/// A token in a request's headers.
+pub(crate) struct Found<'h> {
+    header: HeaderName,
+    pub(crate) token: &'h str,
+    /// Whether it has the note for a signature, and the note is of Cloud Run's IAM check if there is
+    /// such a check at all.
+    pub(crate) noted_by_front_end: bool,
 }
 
 /// How far the verification of a request's token got without waiting.
@@ -350,6 +379,16 @@ impl From<VerifyError> for Rejection {
 /// The header that Cloud Run looks at before `Authorization`.
 pub const X_SERVERLESS_AUTHORIZATION: HeaderName =
     HeaderName::from_static("x-serverless-authorization");
+
+/// The one header that Cloud Run's IAM check looks at. The other reaches the container as the caller
+/// wrote it, whatever it says of its signature.
+fn checked_by_front_end(headers: &HeaderMap) -> HeaderName {
+    if headers.contains_key(X_SERVERLESS_AUTHORIZATION) {
+        X_SERVERLESS_AUTHORIZATION
+    } else {
+        AUTHORIZATION
+    }
+}
 
 /// The token after `Bearer` in the header `name`. The scheme's case says nothing, and there may be
 /// more than one space after it (RFC 9110 §11.1, §11.4).

@@ -73,8 +73,8 @@ pub use self::claims::{ClaimError, Claims, ComputeEngine, GoogleClaims, Unverifi
 pub use self::error::{VerifyError, VerifyErrorKind};
 pub use self::explain::{Check, Explanation};
 pub use self::issuer::Issuer;
-pub(crate) use self::jws::is_signature_removed;
 pub use self::jws::{Algorithm, Malformed};
+pub(crate) use self::jws::{is_signature_removed, is_whole};
 pub use self::keys::{KeySet, KeySetError};
 pub use self::policy::{Policy, Principal, PrincipalFault};
 
@@ -98,11 +98,15 @@ impl Verifier {
     /// Waits only when the key that the token names is not held; the wait is shared by all who
     /// need it. Dropping the future loses nothing for the others.
     ///
+    /// A token without its signature is refused, even with
+    /// [`danger_trust_cloud_run_iam`](VerifierBuilder::danger_trust_cloud_run_iam): whether Cloud Run
+    /// checked it only the header tells that it came in.
+    ///
     /// # Errors
     ///
     /// [`VerifyError`], whose [`status`](VerifyError::status) is the HTTP status to answer with.
     pub async fn verify(&self, jwt: &str) -> Result<Claims, VerifyError> {
-        match self.inner.attempt(jwt, Patience::Fresh) {
+        match self.inner.attempt(jwt, false, Patience::Fresh) {
             Attempt::Done(verdict) => verdict,
             Attempt::Wait(waiter) => self.finish(jwt, waiter).await,
         }
@@ -115,7 +119,8 @@ impl Verifier {
             Ok(Err(unavailable)) => return Err(unavailable.into()),
             Err(lost) => return Err(keeper::KeysUnavailable::from(lost).into()),
         }
-        match self.inner.attempt(jwt, Patience::Spent) {
+        // What waits for a key has a signature.
+        match self.inner.attempt(jwt, false, Patience::Spent) {
             Attempt::Done(verdict) => verdict,
             Attempt::Wait(_) => Err(keeper::KeysUnavailable::interrupted().into()),
         }
@@ -124,15 +129,16 @@ impl Verifier {
     /// As [`verify_headers`](Self::verify_headers), for middleware: done at once unless keys have
     /// to be fetched, and only then a future, which borrows nothing.
     pub fn start(&self, headers: &HeaderMap) -> Verification {
-        let token = match self.inner.token_header.find(headers) {
-            Ok(Some(token)) => token,
+        let found = match self.inner.token_header.locate(headers) {
+            Ok(Some(found)) => found,
             Ok(None) => return Verification::Done(Err(Rejection::missing())),
             Err(fault) => return Verification::Done(Err(fault.into())),
         };
-        match self.inner.attempt(token, Patience::Fresh) {
+        let noted = found.noted_by_front_end;
+        match self.inner.attempt(found.token, noted, Patience::Fresh) {
             Attempt::Done(verdict) => Verification::Done(verdict.map_err(Into::into)),
             Attempt::Wait(waiter) => {
-                let (verifier, token) = (self.clone(), token.to_owned());
+                let (verifier, token) = (self.clone(), found.token.to_owned());
                 Verification::Waiting(Waiting::new(async move {
                     Ok(verifier.finish(&token, waiter).await?)
                 }))
@@ -146,12 +152,10 @@ impl Verifier {
     ///
     /// [`Rejection`]: no token, a malformed header, or a token that was not accepted.
     pub async fn verify_headers(&self, headers: &HeaderMap) -> Result<Claims, Rejection> {
-        let token = self
-            .inner
-            .token_header
-            .find(headers)?
-            .ok_or_else(Rejection::missing)?;
-        Ok(self.verify(token).await?)
+        match self.start(headers) {
+            Verification::Done(verdict) => verdict,
+            Verification::Waiting(waiting) => waiting.await,
+        }
     }
 
     /// Where requests carry their token.
@@ -218,13 +222,21 @@ enum Attempt {
 }
 
 impl Inner {
-    fn attempt(&self, jwt: &str, patience: Patience) -> Attempt {
+    /// `noted_by_front_end` says that a token without signature lay where Cloud Run's check looks.
+    fn attempt(&self, jwt: &str, noted_by_front_end: bool, patience: Patience) -> Attempt {
         let now = self.clock.now();
         let hash = self.seen.hash(jwt);
         if let Some(claims) = hash.and_then(|hash| self.recall(&hash, now)) {
             return Attempt::Done(Ok(claims));
         }
-        self.judge(jwt, hash, now, patience)
+        let jws = match Jws::parse(jwt) {
+            Ok(jws) => jws,
+            Err(malformed) => return Attempt::Done(Err(malformed.into())),
+        };
+        if jws.is_signature_removed() {
+            return Attempt::Done(self.judge_unsigned(&jws, noted_by_front_end, now));
+        }
+        self.judge(&jws, hash, now, patience)
             .unwrap_or_else(|error| Attempt::Done(Err(error)))
     }
 
@@ -240,22 +252,16 @@ impl Inner {
 
     fn judge(
         &self,
-        jwt: &str,
+        jws: &Jws<'_>,
         hash: Option<TokenHash>,
         now: SystemTime,
         patience: Patience,
     ) -> Result<Attempt, VerifyError> {
-        let jws = Jws::parse(jwt)?;
-        if jws.is_signature_removed() {
-            return self
-                .judge_unsigned(&jws, now)
-                .map(|claims| Attempt::Done(Ok(claims)));
-        }
         let mut buffer = [0; MAX_SIGNATURE_BYTES];
         let signature = jws.signature(&mut buffer)?;
         jws.payload(|text| {
             let payload = Payload::parse(text).ok_or(Malformed::PayloadNotObject)?;
-            self.judge_payload(&jws, signature, &payload, hash, now, patience)
+            self.judge_payload(jws, signature, &payload, hash, now, patience)
         })?
     }
 
@@ -300,8 +306,13 @@ impl Inner {
     }
 
     /// Judges a token whose signature Google's front end took off; never remembered.
-    fn judge_unsigned(&self, jws: &Jws<'_>, now: SystemTime) -> Result<Claims, VerifyError> {
-        if !self.trusts_front_end {
+    fn judge_unsigned(
+        &self,
+        jws: &Jws<'_>,
+        noted_by_front_end: bool,
+        now: SystemTime,
+    ) -> Result<Claims, VerifyError> {
+        if !(self.trusts_front_end && noted_by_front_end) {
             return Err(Kind::SignatureRemoved.into());
         }
         jws.payload(|text| {

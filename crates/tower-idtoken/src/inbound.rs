@@ -78,8 +78,9 @@ impl RequireIdTokenLayer {
         self
     }
 
-    /// Takes the token out of accepted requests, so that the application can neither log it nor
-    /// send it on. Without this it stays, for applications that do send it on.
+    /// Takes the token out of accepted requests, from every header that holds it, so that the
+    /// application can neither log it nor send it on. Without this it stays, for applications that
+    /// do send it on or verify it once more, as `axum_idtoken::Caller` does: it then finds none.
     #[must_use]
     pub fn strip_token(mut self) -> Self {
         Arc::make_mut(&mut self.gate).strips_token = true;

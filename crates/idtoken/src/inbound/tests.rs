@@ -114,11 +114,46 @@ fn the_whole_token_is_judged_when_the_other_lost_its_signature() {
     );
     let gone = Ok(Some("s.s.SIGNATURE_REMOVED_BY_GOOGLE".to_owned()));
     assert_eq!(find(GONE, b"Bearer a.a.SIGNATURE_REMOVED_BY_GOOGLE"), gone);
-    assert_eq!(find(GONE, b"Basic dTpw"), gone);
+    // What is no whole token does not hide what happened to the first.
+    for other in [
+        &b"Basic dTpw"[..],
+        b"Bearer opaque",
+        b"Bearer a.b",
+        b"Bearer a.b.",
+        b"Bearer a..c",
+        b"Bearer a.b.c.d",
+    ] {
+        assert_eq!(find(GONE, other), gone, "{other:?}");
+    }
     assert_eq!(
         super::tests::find(&[("x-serverless-authorization", GONE)]),
         gone
     );
+}
+
+#[test]
+fn a_token_sent_in_both_headers_is_stripped_from_both() {
+    for (serverless, authorization, left) in [
+        (&b"Bearer a.b.c"[..], &b"bearer  a.b.c"[..], None),
+        // The application's own.
+        (b"Bearer a.b.c", b"Bearer x.y.z", Some("Bearer x.y.z")),
+        (b"Bearer a.b.c", b"Basic dTpw", Some("Basic dTpw")),
+    ] {
+        let mut headers = map(&[
+            ("x-serverless-authorization", serverless),
+            ("authorization", authorization),
+            ("cookie", b"a.b.c"),
+        ]);
+        TokenHeader::cloud_run().strip(&mut headers);
+        assert!(!headers.contains_key("x-serverless-authorization"));
+        let found = headers.get("authorization");
+        assert_eq!(found.map(|value| value.to_str().unwrap()), left);
+        assert!(headers.contains_key("cookie"));
+    }
+    // Nobody but Cloud Run's callers sends it twice.
+    let mut headers = map(&[("authorization", b"Bearer a.b.c")]);
+    TokenHeader::iap().strip(&mut headers);
+    assert!(headers.contains_key("authorization"));
 }
 
 #[test]

@@ -89,6 +89,12 @@ impl VerifierBuilder {
     ///   after somebody's later change: then nobody checked anything;
     /// * when requests can come past the front end: from a sidecar, or another port.
     ///
+    /// The note counts only in the one header that the front end checked: in
+    /// `X-Serverless-Authorization` when the request has it, else in `Authorization`. It passes the
+    /// other on as the caller wrote it. So tokens come in by
+    /// [`verify_headers`](Verifier::verify_headers) or [`start`](Verifier::start), as all of this
+    /// project's layers have it; [`verify`](Verifier::verify) knows no header and refuses them.
+    ///
     /// Better: have callers send the token in both headers, as this project's tower layer can. The
     /// front end strips only the one that it checks, and the other is verified here.
     #[must_use]

@@ -247,8 +247,15 @@ impl std::error::Error for Malformed {}
 /// Whether `token` ends in the note that Google's front end leaves in place of a signature.
 pub(crate) fn is_signature_removed(token: &str) -> bool {
     token
-        .rsplit_once('.')
-        .is_some_and(|(_, signature)| signature == REMOVED_SIGNATURE)
+        .strip_suffix(REMOVED_SIGNATURE)
+        .is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// Whether `token` has three parts, and a signature for the last of them.
+pub(crate) fn is_whole(token: &str) -> bool {
+    token.split('.').count() == 3
+        && token.split('.').all(|part| !part.is_empty())
+        && !is_signature_removed(token)
 }
 
 /// Decodes one part, on the stack when it is of ordinary size.

@@ -36,7 +36,7 @@ fn good_token() -> String {
 
 /// The verdict on a token. Keys are fixed, so nothing is ever waited for.
 fn judge(verifier: &Verifier, jwt: &str) -> Result<Claims, Kind> {
-    match verifier.inner.attempt(jwt, Patience::Fresh) {
+    match verifier.inner.attempt(jwt, false, Patience::Fresh) {
         Attempt::Done(verdict) => verdict.map_err(|error| error.kind()),
         Attempt::Wait(_) => panic!("waits for keys"),
     }
@@ -616,7 +616,8 @@ fn no_error_text_holds_the_token() {
         format!("{good}x!"),
     ];
     for jwt in &tokens {
-        let Attempt::Done(Err(error)) = verifier().inner.attempt(jwt, Patience::Fresh) else {
+        let Attempt::Done(Err(error)) = verifier().inner.attempt(jwt, false, Patience::Fresh)
+        else {
             panic!("accepted");
         };
         let mut shown = format!("{error:?} {error} {:?}", error.advice());

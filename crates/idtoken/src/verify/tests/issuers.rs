@@ -1,7 +1,11 @@
 //! Issuers other than Google, several at once, and Cloud Run's removed signature.
 
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+
 use super::*;
 use crate::danger::CloudRunService;
+use crate::inbound::X_SERVERLESS_AUTHORIZATION;
 
 const OWN: &str = "https://sts.test";
 
@@ -130,21 +134,42 @@ fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{header}.{payload}.SIGNATURE_REMOVED_BY_GOOGLE")
 }
 
+fn trusting() -> VerifierBuilder {
+    builder()
+        .keys(keys())
+        .danger_trust_cloud_run_iam(CloudRunService::for_tests())
+}
+
+/// The verdict on a request with these headers.
+fn received(verifier: &Verifier, headers: &[(HeaderName, &str)]) -> Result<Claims, Kind> {
+    let headers = headers.iter().map(|(name, jwt)| {
+        let value = http::HeaderValue::from_str(&format!("Bearer {jwt}")).unwrap();
+        (name.clone(), value)
+    });
+    match verifier.start(&headers.collect()) {
+        Verification::Done(verdict) => {
+            verdict.map_err(|rejection| rejection.verify_error().unwrap().kind())
+        }
+        Verification::Waiting(_) => panic!("waits for keys"),
+    }
+}
+
 #[test]
 fn a_removed_signature_is_accepted_only_by_explicit_opt_in() {
     let header = json!({"alg": "RS256", "kid": "whichever", "typ": "JWT"});
-    let trusting = builder()
-        .keys(keys())
-        .danger_trust_cloud_run_iam(CloudRunService::for_tests())
-        .build()
-        .unwrap();
+    let trusting = trusting().build().unwrap();
+    let of_both = |verifier: &Verifier, jwt: &str| {
+        let verdict = received(verifier, &[(AUTHORIZATION, jwt)]);
+        let other = received(verifier, &[(X_SERVERLESS_AUTHORIZATION, jwt)]);
+        assert_eq!(verdict.is_ok(), other.is_ok());
+        verdict
+    };
     let jwt = unsigned(&header, &good_claims());
     assert_eq!(
-        judge(&verifier(), &jwt).unwrap_err(),
+        of_both(&verifier(), &jwt).unwrap_err(),
         Kind::SignatureRemoved
     );
-    assert_eq!(judge(&trusting, &jwt).unwrap().sub(), SUB);
-    assert!(trusting.explain(&jwt, at(NOW)).is_accepted());
+    assert_eq!(of_both(&trusting, &jwt).unwrap().sub(), SUB);
     let hash = trusting.inner.seen.hash(&jwt).unwrap();
     assert!(
         trusting.inner.seen.get(&hash).is_none(),
@@ -160,11 +185,11 @@ fn a_removed_signature_is_accepted_only_by_explicit_opt_in() {
         (json!({"sub": null}), Kind::MissingClaim("sub")),
     ] {
         let jwt = unsigned(&header, &claims_with(&changes));
-        assert_eq!(judge(&trusting, &jwt).unwrap_err(), kind);
+        assert_eq!(of_both(&trusting, &jwt).unwrap_err(), kind);
     }
     let none = unsigned(&json!({"alg": "none"}), &good_claims());
     assert_eq!(
-        judge(&trusting, &none).unwrap_err(),
+        of_both(&trusting, &none).unwrap_err(),
         Kind::AlgorithmNotAllowed
     );
     // Any other third part is a signature, and a wrong one.
@@ -174,9 +199,51 @@ fn a_removed_signature_is_accepted_only_by_explicit_opt_in() {
             &b64("SIGNATURE_REMOVED_BY_GOOGLE"),
         )
         .replace("whichever", "k0");
-    assert!(judge(&trusting, &near).is_err());
+    assert!(of_both(&trusting, &near).is_err());
     let signed = Signer::rsa(1).token("k0", &good_claims());
-    assert_eq!(judge(&trusting, &signed).unwrap_err(), Kind::BadSignature);
+    assert_eq!(of_both(&trusting, &signed).unwrap_err(), Kind::BadSignature);
+}
+
+#[test]
+fn a_note_in_a_header_that_the_front_end_did_not_check_is_refused() {
+    let forged = unsigned(&json!({"alg": "RS256", "kid": "k0"}), &good_claims());
+    let own = unsigned(
+        &json!({"alg": "RS256", "kid": "k0"}),
+        &claims_with(&json!({"email": "mallory@p.iam.gserviceaccount.com"})),
+    );
+    let custom = HeaderName::from_static("x-token");
+    let of = |header: TokenHeader, headers: &[(HeaderName, &str)]| {
+        let verifier = trusting().token_header(header).build().unwrap();
+        received(&verifier, headers).map(drop)
+    };
+    let serverless = || TokenHeader::bearer(X_SERVERLESS_AUTHORIZATION);
+
+    // With both there, the front end looked at the first alone.
+    let both = [
+        (X_SERVERLESS_AUTHORIZATION, own.as_str()),
+        (AUTHORIZATION, forged.as_str()),
+    ];
+    let gone = Err(Kind::SignatureRemoved);
+    assert_eq!(of(TokenHeader::authorization(), &both), gone);
+    assert_eq!(
+        of(TokenHeader::cloud_run(), &both),
+        Err(Kind::NotAllowed),
+        "the caller's own token counts"
+    );
+    assert_eq!(of(serverless(), &both), Err(Kind::NotAllowed));
+    // Nor does it look anywhere else.
+    let elsewhere = [(custom.clone(), forged.as_str())];
+    assert_eq!(of(TokenHeader::bearer(custom), &elsewhere), gone);
+    let verifier = trusting().build().unwrap();
+    assert_eq!(judge(&verifier, &forged).map(drop), gone);
+
+    for header in [TokenHeader::authorization(), TokenHeader::cloud_run()] {
+        assert_eq!(of(header, &[(AUTHORIZATION, &forged)]), Ok(()));
+    }
+    assert_eq!(
+        of(serverless(), &[(X_SERVERLESS_AUTHORIZATION, &forged)]),
+        Ok(())
+    );
 }
 
 #[test]
@@ -191,5 +258,6 @@ fn only_googles_own_tokens_pass_without_signature() {
         .unwrap();
     let claims = claims_with(&json!({ "iss": OWN }));
     let jwt = unsigned(&json!({"alg": "RS256", "kid": "k0"}), &claims);
-    assert_eq!(judge(&trusting, &jwt).unwrap_err(), Kind::SignatureRemoved);
+    let verdict = received(&trusting, &[(AUTHORIZATION, &jwt)]);
+    assert_eq!(verdict.unwrap_err(), Kind::SignatureRemoved);
 }
