@@ -110,7 +110,12 @@ async fn an_unknown_target_is_asked_about() {
     let source = source.endpoint(google.url()).build().unwrap();
     let error = source.fetch(&audience(HELLO)).await.unwrap_err();
     assert_eq!(error.kind(), SourceErrorKind::Refused);
-    assert!(error.advice().is_some(), "{error}");
+    assert_eq!(error.status().unwrap(), 404);
+    assert_eq!(error.code(), Some("NOT_FOUND"));
+    assert_eq!(
+        error.advice(),
+        Some("is there an account nobody@shop.iam.gserviceaccount.com?")
+    );
 }
 
 #[tokio::test]
@@ -272,9 +277,42 @@ async fn an_impersonation_url_to_a_surprise_host_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn an_impersonation_url_whose_account_is_no_name_is_refused() {
+    let google = google().await;
+    let impersonated = google.impersonated_file(&google.key_file(CALLER), &[], TARGET);
+    let source = idtoken_emulator::SubjectSource::Url;
+    let provider = google.provider("pool", "provider");
+    let external = google.external_account_file(&provider, &source, Some(TARGET));
+    for file in [impersonated, external] {
+        for account in [
+            "a@b.c;id",
+            "a@b.c$(id)",
+            "a@b.c&x",
+            "'a'",
+            "--x",
+            "a%20b",
+            "a@b.c?x=y",
+            "a@b.c#/serviceAccounts/d@e.f",
+            "",
+        ] {
+            let mut json: Value = serde_json::from_str(&file).unwrap();
+            let url = google.iam_url(account, "generateAccessToken");
+            json["service_account_impersonation_url"] = url.into();
+            let error = found_in(&json.to_string()).await.unwrap_err();
+            assert_eq!(error.kind(), SourceErrorKind::Misconfigured, "{account}");
+            let words = "\"service_account_impersonation_url\" that names no service account";
+            assert!(
+                error.to_string().contains(words) || error.to_string().contains("no https URL"),
+                "{account}: {error}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_target_that_is_no_account_is_refused() {
-    for target in ["", "a/b", "a:b", "a b", "../x"] {
+    for target in ["", "a/b", "a:b", "a b", "../x", "--x", "a;b"] {
         let metadata = MetadataServer::new().unwrap();
         assert!(
             Impersonated::builder(target, metadata).build().is_err(),

@@ -1,8 +1,12 @@
 //! What these tests share.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use http::{Request, Response, Uri};
 use idtoken::source::{DefaultSource, Environment};
+use idtoken::transport::{ReqwestTransport, Transport, TransportError};
 use idtoken::{Audience, IdToken, SourceError};
 use idtoken_emulator::{Emulator, Role};
 
@@ -62,5 +66,38 @@ pub(crate) fn assert_no_secret(error: &dyn std::error::Error) {
             }
         }
         next = error.source();
+    }
+}
+
+/// Carries every request to the emulator, and remembers which host it was for.
+#[derive(Clone)]
+pub(crate) struct Rerouted {
+    to: String,
+    hosts: Arc<Mutex<Vec<String>>>,
+    inner: ReqwestTransport,
+}
+
+impl Rerouted {
+    pub(crate) fn to(google: &Emulator) -> Self {
+        Self {
+            to: google.host().to_owned(),
+            hosts: Arc::default(),
+            inner: ReqwestTransport::without_proxy().unwrap(),
+        }
+    }
+
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        self.hosts.lock().unwrap().clone()
+    }
+}
+
+impl Transport for Rerouted {
+    async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        let host = request.uri().host().unwrap().to_owned();
+        self.hosts.lock().unwrap().push(host);
+        let path = request.uri().path_and_query().unwrap().clone();
+        let uri = Uri::builder().scheme("http").authority(self.to.as_str());
+        *request.uri_mut() = uri.path_and_query(path).build().unwrap();
+        self.inner.send(request).await
     }
 }

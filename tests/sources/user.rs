@@ -111,6 +111,14 @@ async fn a_token_uri_that_leads_elsewhere_is_refused() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("evil.example"), "{error}");
+    assert!(
+        error
+            .advice()
+            .unwrap()
+            .contains("allow_host(\"evil.example\")")
+    );
+    let builder = idtoken::source::DefaultSource::builder().allow_host("evil.example");
+    builder.from_json(&json.to_string()).unwrap();
 }
 
 #[tokio::test]

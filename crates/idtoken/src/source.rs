@@ -79,6 +79,7 @@ mod presence;
 #[cfg(feature = "process")]
 mod program;
 mod service_account;
+mod universe;
 mod wire;
 
 /// Makes ID tokens.

@@ -13,6 +13,7 @@ use super::external_account::ExternalAccount;
 use super::iam::IamAccount;
 use super::metadata::MetadataServer;
 use super::service_account::ServiceAccountKey;
+use super::universe::Universe;
 use super::wire::secret_header;
 use crate::clock::Clock;
 use crate::error::{SourceError, SourceErrorKind};
@@ -76,6 +77,16 @@ impl Identity {
                 Self::User(source) => source.access_token().await,
             }
         })
+    }
+
+    /// Where to ask for other accounts on this identity's authority, unless told.
+    pub(crate) fn iam_origin(&self) -> Result<String, SourceError> {
+        match self {
+            Self::ExternalAccount(source) => source.iam_origin(),
+            Self::Impersonated(account) => account.origin(),
+            Self::ServiceAccount(source) => source.iam_origin(),
+            Self::Metadata(_) | Self::User(_) => Universe::default().iam_origin("impersonation"),
+        }
     }
 
     /// The project that pays for calls, where the credential names one.

@@ -52,7 +52,7 @@ impl AuthorizedUser {
     /// [`SourceErrorKind::Misconfigured`], naming the file and the field at fault.
     #[cfg(feature = "reqwest")]
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SourceError> {
-        Self::from_credentials(&CredentialsFile::read(path.as_ref())?, Wire::ready()?)
+        Self::read(path.as_ref(), Wire::ready()?)
     }
 
     /// Reads the credentials file at `path`, to be used on a transport of your own.
@@ -64,7 +64,7 @@ impl AuthorizedUser {
         path: impl AsRef<Path>,
         transport: impl Transport,
     ) -> Result<Self, SourceError> {
-        Self::from_credentials(&CredentialsFile::read(path.as_ref())?, Wire::new(transport))
+        Self::read(path.as_ref(), Wire::new(transport))
     }
 
     /// Hands out the person's token whatever audience is asked for.
@@ -105,8 +105,14 @@ impl AuthorizedUser {
         &self.login.client_id
     }
 
+    fn read(path: &Path, wire: Wire) -> Result<Self, SourceError> {
+        let file = CredentialsFile::read(path)?;
+        Self::from_credentials(&file, &AllowedHosts::default(), wire)
+    }
+
     pub(crate) fn from_credentials(
         file: &CredentialsFile,
+        allowed: &AllowedHosts,
         wire: Wire,
     ) -> Result<Self, SourceError> {
         let fields: Fields = file.fields("authorized_user")?;
@@ -116,7 +122,7 @@ impl AuthorizedUser {
             refresh_token: file::required(file, "refresh_token", fields.refresh_token)?,
         };
         let token_url = fields.token_uri.as_deref().unwrap_or(TOKEN_URL);
-        let token_url = endpoint::checked(NAME, "token_uri", token_url, &AllowedHosts::default())?;
+        let token_url = endpoint::checked(file, "token_uri", token_url, allowed)?;
         let quota_project = fields
             .quota_project_id
             .map(|project| endpoint::project(NAME, &project))

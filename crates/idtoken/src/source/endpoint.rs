@@ -6,6 +6,7 @@
 
 use http::{HeaderValue, Uri};
 
+use super::file::CredentialsFile;
 use crate::error::{SourceError, SourceErrorKind};
 use crate::loopback::is_loopback;
 
@@ -18,7 +19,7 @@ impl AllowedHosts {
         self.0.push(host.into().to_ascii_lowercase());
     }
 
-    fn contains(&self, host: &str) -> bool {
+    pub(crate) fn contains(&self, host: &str) -> bool {
         self.0.iter().any(|allowed| {
             allowed.eq_ignore_ascii_case(host)
                 || allowed
@@ -30,26 +31,28 @@ impl AllowedHosts {
 
 /// A URL to Google, to this machine, or to an allowed host; https, except on this machine.
 pub(crate) fn checked(
-    source_name: &'static str,
+    file: &CredentialsFile,
     field: &str,
     text: &str,
     allowed: &AllowedHosts,
 ) -> Result<Uri, SourceError> {
-    let fail =
-        |problem: String| SourceError::new(SourceErrorKind::Misconfigured, source_name, problem);
     let uri = https_or_local(text).ok_or_else(|| {
-        fail(format!(
-            "\"{field}\" is no https URL (plain http only on this machine)"
+        file.fail(&format!(
+            "has a \"{field}\" that is no https URL (plain http only on this machine)"
         ))
     })?;
     let host = uri.host().unwrap_or_default();
-    if is_below(host, "googleapis.com") || is_loopback(host) || allowed.contains(host) {
+    if is_googles(host) || is_loopback(host) || allowed.contains(host) {
         return Ok(uri);
     }
-    Err(fail(format!(
-        "\"{field}\" leads to {host}, which is not Google's"
-    ))
-    .with_advice("if that host is meant, allow it by name when the source is built"))
+    Err(file
+        .fail(&format!(
+            "has a \"{field}\" that leads to {host}, which is not Google's"
+        ))
+        .with_advice(format!(
+            "if that host is meant, allow it by name when the source is built: \
+             DefaultSource::builder().allow_host(\"{host}\")"
+        )))
 }
 
 /// An https URL, or an http one on this machine; no user information, and a host.
@@ -95,11 +98,18 @@ pub(crate) fn instance_metadata(text: &str) -> Option<Uri> {
     (plain && !has_user_info && METADATA_HOSTS.contains(&host)).then_some(uri)
 }
 
+fn is_googles(host: &str) -> bool {
+    is_below(host, "googleapis.com") || host.eq_ignore_ascii_case(OLD_TOKEN_HOST)
+}
+
 fn is_below(host: &str, domain: &str) -> bool {
     let host = host.to_ascii_lowercase();
     host.strip_suffix(domain)
         .is_some_and(|below| below.len() > 1 && below.ends_with('.'))
 }
+
+/// Where key files of 2017 and earlier have their token endpoint.
+const OLD_TOKEN_HOST: &str = "accounts.google.com";
 
 /// AWS and Azure both answer at the first, AWS at the second as well.
 const METADATA_HOSTS: [&str; 2] = ["169.254.169.254", "[fd00:ec2::254]"];
@@ -113,10 +123,13 @@ mod tests {
         let mut allowed = AllowedHosts::default();
         allowed.allow("STS.example.goog");
         allowed.allow(".Corp.Example");
-        let ok = |text| checked("test", "token_url", text, &allowed).is_ok();
+        let file = r#"{"type":"test"}"#.to_owned().into();
+        let file = CredentialsFile::parse(file, "the file".to_owned()).unwrap();
+        let ok = |text| checked(&file, "token_url", text, &allowed).is_ok();
         for text in [
             "https://sts.googleapis.com/v1/token",
             "https://iamcredentials.mtls.googleapis.com/v1/x",
+            "https://accounts.google.com/o/oauth2/token",
             "http://127.0.0.1:8080/token",
             "https://localhost/token",
             "https://sts.example.goog/v1/token",
@@ -134,6 +147,8 @@ mod tests {
             "https://sts.googleapis.com@evil.example/",
             "https://user@sts.googleapis.com/",
             "https://corp.example/",
+            "https://evil.accounts.google.com/",
+            "https://accounts.google.com.evil.example/",
             "file:///etc/passwd",
             "sts.googleapis.com",
             "",

@@ -15,8 +15,9 @@ use super::access::{AccessToken, Identity};
 use super::adc::Environment;
 use super::endpoint::{self, AllowedHosts};
 use super::file::{self, CredentialsFile};
-use super::impersonated::Impersonated;
+use super::impersonated::{Impersonated, Target};
 use super::oauth::Answer;
+use super::universe::Universe;
 use super::wire::{Wire, form_post, secret_header};
 use crate::audience::Audience;
 use crate::clock::{Clock, SharedClock};
@@ -58,6 +59,7 @@ pub struct ExternalAccount {
     federation: Arc<Federation>,
     impersonated: Option<Impersonated>,
     quota_project: Option<HeaderValue>,
+    universe: Universe,
 }
 
 impl ExternalAccount {
@@ -82,6 +84,10 @@ impl ExternalAccount {
     #[cfg(feature = "reqwest")]
     pub(crate) fn impersonated(&self) -> Option<&Impersonated> {
         self.impersonated.as_ref()
+    }
+
+    pub(crate) fn iam_origin(&self) -> Result<String, SourceError> {
+        self.universe.iam_origin(NAME)
     }
 
     pub(crate) fn quota_project(&self) -> Option<&HeaderValue> {
@@ -201,11 +207,15 @@ impl ExternalAccountBuilder {
         let subject_token_type =
             file::required(file, "subject_token_type", fields.subject_token_type)?;
         let token_url = file::required(file, "token_url", fields.token_url)?;
-        let token_url = endpoint::checked(NAME, "token_url", &token_url, &self.allowed)?;
+        let token_url = endpoint::checked(file, "token_url", &token_url, &self.allowed)?;
+        let target = fields
+            .service_account_impersonation_url
+            .map(|url| Target::in_file(file, &url, &self.allowed))
+            .transpose()?;
         let context = SubjectContext::new(
             audience,
             subject_token_type,
-            fields.service_account_impersonation_url.as_deref(),
+            target.as_ref().map(|target| target.name.clone()),
         );
         let subject = match self.supplier {
             Some(supplier) => Subject::Supplied(supplier),
@@ -238,21 +248,18 @@ impl ExternalAccountBuilder {
             .map(|project| endpoint::project(NAME, &project))
             .transpose()?;
         let base = ExternalAccount {
-            federation: Arc::clone(&federation),
-            impersonated: None,
-            quota_project: quota_project.clone(),
-        };
-        let impersonated = fields
-            .service_account_impersonation_url
-            .map(|url| {
-                let base = Identity::ExternalAccount(Arc::new(base));
-                Impersonated::from_url(NAME, &url, &[], base, &self.allowed, wire)
-            })
-            .transpose()?;
-        Ok(ExternalAccount {
             federation,
-            impersonated,
+            impersonated: None,
             quota_project,
+            universe: Universe::in_file(file, fields.universe_domain, &self.allowed)?,
+        };
+        let impersonated = target.map(|target| {
+            let base = Identity::ExternalAccount(Arc::new(base.clone()));
+            Impersonated::in_file(NAME, target, &[], base, wire)
+        });
+        Ok(ExternalAccount {
+            impersonated,
+            ..base
         })
     }
 }
@@ -359,6 +366,7 @@ struct Fields {
     client_secret: Option<Zeroizing<String>>,
     workforce_pool_user_project: Option<String>,
     quota_project_id: Option<String>,
+    universe_domain: Option<String>,
 }
 
 const NAME: &str = "external account";

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use crate::error::{SourceError, SourceErrorKind};
 /// The text of a credentials file, what it is called, and its type.
 pub(crate) struct CredentialsFile {
     name: String,
-    path: Option<PathBuf>,
+    place: Option<Place>,
     text: Zeroizing<String>,
     kind: String,
 }
@@ -22,15 +23,14 @@ pub(crate) struct CredentialsFile {
 impl CredentialsFile {
     pub(crate) fn read(path: &Path) -> Result<Self, SourceError> {
         let name = format!("credentials file {}", path.display());
-        let text = read_text(path).map_err(|(problem, cause)| {
-            let error = misconfigured(format!("{name} {problem}"));
-            match cause {
-                Some(cause) => error.with_cause(cause),
-                None => error,
-            }
-        })?;
+        // The stamp first: a change between the two is then seen as one at the next look.
+        let place = Place {
+            path: path.to_owned(),
+            stamp: Stamp::of(path),
+        };
+        let text = read_text(path, |problem| misconfigured(format!("{name} {problem}")))?;
         Ok(Self {
-            path: Some(path.to_owned()),
+            place: Some(place),
             ..Self::parse(text, name)?
         })
     }
@@ -43,7 +43,7 @@ impl CredentialsFile {
         match typed.kind {
             Some(kind) => Ok(Self {
                 name,
-                path: None,
+                place: None,
                 text,
                 kind,
             }),
@@ -55,17 +55,13 @@ impl CredentialsFile {
         &self.kind
     }
 
-    /// Where it was read from, unless it stood inside another.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+    /// Where it was read from, unless it was given as text.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.text
     }
 
     /// The file's fields, if it is of type `expected`.
@@ -85,6 +81,30 @@ impl CredentialsFile {
     }
 }
 
+/// A file on disk, and which version of it was read.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    pub(crate) stamp: Option<Stamp>,
+}
+
+/// What tells one version of a file from the next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Stamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let file = std::fs::metadata(path).ok()?;
+        Some(Self {
+            bytes: file.len(),
+            modified: file.modified().ok(),
+        })
+    }
+}
+
 /// The value of a field that must be there.
 pub(crate) fn required<T>(
     file: &CredentialsFile,
@@ -94,16 +114,17 @@ pub(crate) fn required<T>(
     value.ok_or_else(|| file.fail(&format!("has no field \"{field}\"")))
 }
 
-/// The text at `path`, of at most 64 KiB; or what is wrong with it, and why.
+/// The text at `path`, of at most 64 KiB; or what `fail` makes of the problem with it.
 pub(crate) fn read_text(
     path: &Path,
-) -> Result<Zeroizing<String>, (&'static str, Option<std::io::Error>)> {
+    fail: impl Fn(&str) -> SourceError,
+) -> Result<Zeroizing<String>, SourceError> {
     let mut text = Zeroizing::new(String::new());
     File::open(path)
         .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-        .map_err(|error| ("cannot be read", Some(error)))?;
+        .map_err(|error| fail("cannot be read").with_cause(error))?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(("is longer than 64 KiB", None));
+        return Err(fail("is longer than 64 KiB"));
     }
     Ok(text)
 }

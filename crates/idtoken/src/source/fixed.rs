@@ -72,10 +72,7 @@ impl TokenSource for TokenFile {
             let message = format!("{} {problem}", self.path.display());
             SourceError::new(SourceErrorKind::Misconfigured, "token file", message)
         };
-        let text = read_text(&self.path).map_err(|(problem, cause)| match cause {
-            Some(cause) => fail(problem).with_cause(cause),
-            None => fail(problem),
-        })?;
+        let text = read_text(&self.path, fail)?;
         IdToken::new(text.trim()).map_err(|error| fail("holds no ID token").with_cause(error))
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::access::{AccessToken, AccessTokens};
+use super::impersonated::Target;
 use super::oauth::shape;
 use super::wire::Wire;
 use crate::audience::Audience;
@@ -21,10 +22,7 @@ use crate::token::IdToken;
 #[derive(Clone, Debug)]
 pub(crate) struct IamAccount {
     pub(crate) source_name: &'static str,
-    /// The account's resource: a method's name is added to it.
-    pub(crate) url: Uri,
-    /// The account, as people know it.
-    pub(crate) target: String,
+    pub(crate) target: Target,
     /// The accounts in between, as resource names.
     pub(crate) delegates: Vec<String>,
     pub(crate) include_email: bool,
@@ -33,6 +31,16 @@ pub(crate) struct IamAccount {
 }
 
 impl IamAccount {
+    /// The service that the account is asked of.
+    pub(crate) fn origin(&self) -> Result<String, SourceError> {
+        let url = &self.target.url;
+        let authority = url.authority().map_or("", |authority| authority.as_str());
+        Ok(format!(
+            "{}://{authority}",
+            url.scheme_str().unwrap_or("https")
+        ))
+    }
+
     pub(crate) async fn id_token(&self, audience: &Audience) -> Result<IdToken, SourceError> {
         let body = GenerateIdToken {
             audience: audience.as_str(),
@@ -78,7 +86,7 @@ impl IamAccount {
         role: &str,
         body: &impl Serialize,
     ) -> Result<T, SourceError> {
-        let url: Uri = format!("{}:{method}", self.url)
+        let url: Uri = format!("{}:{method}", self.target.url)
             .parse()
             .map_err(|error| self.fail("the endpoint makes no URL").with_cause(error))?;
         let body = serde_json::to_vec(body)
@@ -139,7 +147,7 @@ impl IamAccount {
             Some(status) => error.with_code(status),
             None => error,
         };
-        let target = &self.target;
+        let target = &self.target.name;
         match response.status() {
             StatusCode::FORBIDDEN if refusal.message.contains("authentication scopes") => error
                 .with_advice(

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use http::Uri;
-
+pub(crate) use self::target::Target;
 use super::TokenSource;
 use super::access::{AccessTokens, Identity};
 use super::adc::DefaultSource;
 use super::authorized_user::AuthorizedUser;
-use super::endpoint::{self, AllowedHosts};
 use super::external_account::ExternalAccount;
 use super::iam::{IamAccount, resource_name};
 use super::metadata::MetadataServer;
@@ -16,9 +14,11 @@ use super::service_account::ServiceAccountKey;
 use super::wire::Wire;
 use crate::audience::Audience;
 use crate::clock::{Clock, SharedClock};
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::SourceError;
 use crate::token::IdToken;
 use crate::transport::Transport;
+
+mod target;
 
 /// ID tokens for a service account, on the authority of another identity that may mint them.
 ///
@@ -63,32 +63,17 @@ impl Impersonated {
     /// The account whose tokens these are.
     #[must_use]
     pub fn target(&self) -> &str {
-        &self.account.target
+        &self.account.target.name
     }
 
-    /// From the fields of a credentials file, with its impersonation URL checked.
-    pub(crate) fn from_url(
+    /// From the fields of a credentials file.
+    pub(crate) fn in_file(
         source_name: &'static str,
-        url: &str,
+        target: Target,
         delegates: &[String],
         base: Identity,
-        allowed: &AllowedHosts,
         wire: Wire,
-    ) -> Result<Self, SourceError> {
-        const FIELD: &str = "service_account_impersonation_url";
-        let fail =
-            |message: &str| SourceError::new(SourceErrorKind::Misconfigured, source_name, message);
-        let target = url
-            .strip_suffix(":generateAccessToken")
-            .or_else(|| url.strip_suffix(":generateIdToken"))
-            .and_then(|path| path.rsplit_once('/'))
-            .filter(|(path, target)| path.ends_with("/serviceAccounts") && !target.is_empty())
-            .map(|(_, target)| target.to_owned())
-            .ok_or_else(|| {
-                fail("\"service_account_impersonation_url\" names no service account")
-            })?;
-        let path = url.rsplit_once(':').map_or(url, |(path, _)| path);
-        let url = endpoint::checked(source_name, FIELD, path, allowed)?;
+    ) -> Self {
         let base = AccessTokens::new(base, Arc::clone(wire.clock()));
         let delegates = delegates
             .iter()
@@ -96,14 +81,13 @@ impl Impersonated {
             .collect();
         let account = IamAccount {
             source_name,
-            url,
             target,
             delegates,
             include_email: true,
             base,
             wire,
         };
-        Ok(Self { account })
+        Self { account }
     }
 
     pub(crate) fn into_identity(self) -> Identity {
@@ -147,8 +131,11 @@ impl ImpersonatedBuilder {
         self
     }
 
-    /// Asks IAM Credentials at this origin instead of `https://iamcredentials.googleapis.com`: for
-    /// another universe, a private endpoint or an emulator.
+    /// Asks IAM Credentials at this origin: a private endpoint, an emulator, or another universe.
+    ///
+    /// Otherwise it is that of the base's universe, which a credentials file names, and
+    /// `https://iamcredentials.googleapis.com` for a base that is no file. A machine in another
+    /// universe tells its name: [`MetadataServer::universe_domain`].
     pub fn endpoint(mut self, origin: impl Into<String>) -> Self {
         self.endpoint = Some(origin.into());
         self
@@ -164,7 +151,7 @@ impl ImpersonatedBuilder {
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::Misconfigured`] when target or endpoint make no https URL, or the HTTP
+    /// [`SourceErrorKind::Misconfigured`](crate::SourceErrorKind::Misconfigured) when target or endpoint make no https URL, or the HTTP
     /// client cannot be set up.
     #[cfg(feature = "reqwest")]
     pub fn build(self) -> Result<Impersonated, SourceError> {
@@ -175,7 +162,7 @@ impl ImpersonatedBuilder {
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::Misconfigured`] when target or endpoint make no https URL.
+    /// [`SourceErrorKind::Misconfigured`](crate::SourceErrorKind::Misconfigured) when target or endpoint make no https URL.
     pub fn build_with(self, transport: impl Transport) -> Result<Impersonated, SourceError> {
         self.assemble(Wire::new(transport))
     }
@@ -185,17 +172,14 @@ impl ImpersonatedBuilder {
             Some(clock) => wire.with_clock(clock.0),
             None => wire,
         };
-        let url = account_url(
-            NAME,
-            self.endpoint.as_deref(),
-            DEFAULT_UNIVERSE,
-            &self.target,
-        )?;
+        let origin = match self.endpoint {
+            Some(origin) => origin,
+            None => self.base.0.iam_origin()?,
+        };
         Ok(Impersonated {
             account: IamAccount {
                 source_name: NAME,
-                url,
-                target: self.target,
+                target: Target::at(NAME, &origin, &self.target)?,
                 delegates: self.delegates,
                 include_email: self.include_email,
                 base: AccessTokens::new(self.base.0, Arc::clone(wire.clock())),
@@ -245,35 +229,4 @@ impl From<ServiceAccountKey> for Base {
     }
 }
 
-/// The URL of the resource that `target` is.
-pub(crate) fn account_url(
-    source_name: &'static str,
-    endpoint: Option<&str>,
-    universe: &str,
-    target: &str,
-) -> Result<Uri, SourceError> {
-    let origin = match endpoint {
-        Some(origin) => origin.trim_end_matches('/').to_owned(),
-        None => format!("https://iamcredentials.{universe}"),
-    };
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "-._@".contains(c);
-    if target.is_empty() || !target.chars().all(is_name) {
-        return Err(SourceError::new(
-            SourceErrorKind::Misconfigured,
-            source_name,
-            "the target is no service account's e-mail address or unique id",
-        ));
-    }
-    let url = format!("{origin}/v1/projects/-/serviceAccounts/{target}");
-    endpoint::https_or_local(&url).ok_or_else(|| {
-        SourceError::new(
-            SourceErrorKind::Misconfigured,
-            source_name,
-            "the endpoint makes no https URL (plain http only on this machine)",
-        )
-    })
-}
-
 const NAME: &str = "impersonation";
-
-pub(crate) const DEFAULT_UNIVERSE: &str = "googleapis.com";

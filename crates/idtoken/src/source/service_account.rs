@@ -8,15 +8,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use self::assertion::{Assertion, Purpose};
 use self::key_file::KeyFile;
 use self::watched::WatchedKey;
 use super::TokenSource;
 use super::access::{AccessToken, AccessTokens, Identity};
+use super::endpoint::AllowedHosts;
 use super::file::CredentialsFile;
 use super::iam::IamAccount;
-use super::impersonated::{DEFAULT_UNIVERSE, account_url};
+use super::impersonated::Target;
 use super::oauth::Answer;
 use super::wire::{Wire, form_post};
 use crate::audience::Audience;
@@ -39,6 +41,11 @@ mod watched;
 /// A file that changes on disk, as mounted secrets do, is read again at the next fetch. In another
 /// universe than `googleapis.com` there is no such exchange: there the key signs for
 /// `generateIdToken`, and the account needs `roles/iam.serviceAccountOpenIdTokenCreator` on itself.
+///
+/// A key file is untrusted input: its `token_uri` must be https and lead to Google, or to this
+/// machine, and so must its universe. Where others are meant, allow them with
+/// [`DefaultSourceBuilder::allow_host`](super::DefaultSourceBuilder::allow_host), which takes the
+/// same files; for a universe, [`with_iam_endpoint`](Self::with_iam_endpoint) does as well.
 ///
 /// ```no_run
 /// use idtoken::{Audience, TokenCache, source::ServiceAccountKey};
@@ -63,14 +70,12 @@ impl ServiceAccountKey {
     /// # Errors
     ///
     /// [`SourceErrorKind::Misconfigured`], naming the file and the field at fault, when the file is
-    /// missing, longer than 64 KiB, not JSON, of another type than `service_account`, or its key
-    /// cannot be used.
+    /// missing, longer than 64 KiB, not JSON, of another type than `service_account`, its key cannot
+    /// be used, or its `token_uri` leads elsewhere than to Google or this machine.
     #[cfg(feature = "reqwest")]
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SourceError> {
-        Ok(Self::assemble(
-            WatchedKey::read(path.as_ref())?,
-            Wire::ready()?,
-        ))
+        let file = CredentialsFile::read(path.as_ref())?;
+        Self::from_credentials(&file, &AllowedHosts::default(), Wire::ready()?)
     }
 
     /// Takes the text of a key file, to be used on the ready-made transport.
@@ -80,7 +85,7 @@ impl ServiceAccountKey {
     /// As [`from_file`](Self::from_file).
     #[cfg(feature = "reqwest")]
     pub fn from_json(json: &str) -> Result<Self, SourceError> {
-        Ok(Self::assemble(WatchedKey::given(json)?, Wire::ready()?))
+        Self::from_credentials(&given(json)?, &AllowedHosts::default(), Wire::ready()?)
     }
 
     /// Reads the key file at `path`, to be used on a transport of your own.
@@ -92,10 +97,8 @@ impl ServiceAccountKey {
         path: impl AsRef<Path>,
         transport: impl Transport,
     ) -> Result<Self, SourceError> {
-        Ok(Self::assemble(
-            WatchedKey::read(path.as_ref())?,
-            Wire::new(transport),
-        ))
+        let file = CredentialsFile::read(path.as_ref())?;
+        Self::from_credentials(&file, &AllowedHosts::default(), Wire::new(transport))
     }
 
     /// Takes the text of a key file, to be used on a transport of your own.
@@ -104,10 +107,8 @@ impl ServiceAccountKey {
     ///
     /// As [`from_file`](Self::from_file).
     pub fn from_json_with(json: &str, transport: impl Transport) -> Result<Self, SourceError> {
-        Ok(Self::assemble(
-            WatchedKey::given(json)?,
-            Wire::new(transport),
-        ))
+        let wire = Wire::new(transport);
+        Self::from_credentials(&given(json)?, &AllowedHosts::default(), wire)
     }
 
     /// Reads the time for the assertion from `clock`.
@@ -125,7 +126,8 @@ impl ServiceAccountKey {
         self
     }
 
-    /// Puts a claim of your own into the assertion.
+    /// Puts a claim of your own into the assertion. In another universe there is none, and a fetch
+    /// with such a claim is an error.
     ///
     /// # Errors
     ///
@@ -167,27 +169,25 @@ impl ServiceAccountKey {
         AccessToken::new(NAME, &jwt, now, assertion::LIFETIME)
     }
 
+    /// Where the IAM Credentials of the key's universe are.
+    pub(crate) fn iam_origin(&self) -> Result<String, SourceError> {
+        match &self.iam_endpoint {
+            Some(origin) => Ok(origin.clone()),
+            None => self.key.current().universe.iam_origin(NAME),
+        }
+    }
+
     pub(crate) fn from_credentials(
         file: &CredentialsFile,
+        allowed: &AllowedHosts,
         wire: Wire,
     ) -> Result<Self, SourceError> {
-        Ok(Self::assemble(
-            WatchedKey::fixed(KeyFile::parse(file.text(), file.name())?),
-            wire,
-        ))
-    }
-
-    pub(crate) fn watching(path: &Path, wire: Wire) -> Result<Self, SourceError> {
-        Ok(Self::assemble(WatchedKey::read(path)?, wire))
-    }
-
-    fn assemble(key: WatchedKey, wire: Wire) -> Self {
-        Self {
-            key: Arc::new(key),
+        Ok(Self {
+            key: Arc::new(WatchedKey::of(file, allowed)?),
             wire,
             extra_claims: Map::new(),
             iam_endpoint: None,
-        }
+        })
     }
 
     fn request(&self, key: &KeyFile, audience: &Audience) -> Result<Request<Bytes>, SourceError> {
@@ -212,17 +212,16 @@ impl ServiceAccountKey {
         key: &KeyFile,
         audience: &Audience,
     ) -> Result<IdToken, SourceError> {
-        let url = account_url(
-            NAME,
-            self.iam_endpoint.as_deref(),
-            &key.universe,
-            &key.email,
-        )?;
+        if let Some(name) = self.extra_claims.keys().next() {
+            return Err(misconfigured(format!(
+                "the claim \"{name}\" has no place in another universe, where no assertion is \
+                 exchanged"
+            )));
+        }
         let base = Identity::ServiceAccount(self.clone());
         IamAccount {
             source_name: NAME,
-            url,
-            target: key.email.clone(),
+            target: Target::at(NAME, &self.iam_origin()?, &key.email)?,
             delegates: Vec::new(),
             include_email: true,
             base: AccessTokens::new(base, Arc::clone(self.wire.clock())),
@@ -236,7 +235,7 @@ impl ServiceAccountKey {
 impl TokenSource for ServiceAccountKey {
     async fn fetch(&self, audience: &Audience) -> Result<IdToken, SourceError> {
         let key = self.key.latest();
-        if key.universe != DEFAULT_UNIVERSE {
+        if !key.universe.is_default() {
             return self.fetch_by_iam(&key, audience).await;
         }
         self.wire
@@ -253,6 +252,10 @@ impl fmt::Debug for ServiceAccountKey {
             .field("token_uri", &key.token_uri)
             .finish_non_exhaustive()
     }
+}
+
+fn given(json: &str) -> Result<CredentialsFile, SourceError> {
+    CredentialsFile::parse(Zeroizing::new(json.to_owned()), "the key given".to_owned())
 }
 
 fn read(response: &Response<Bytes>) -> Result<IdToken, SourceError> {

@@ -13,7 +13,7 @@ use crate::source::authorized_user::AuthorizedUser;
 use crate::source::endpoint::AllowedHosts;
 use crate::source::external_account::ExternalAccount;
 use crate::source::file::{self, CredentialsFile};
-use crate::source::impersonated::Impersonated;
+use crate::source::impersonated::{Impersonated, Target};
 use crate::source::metadata::MetadataServer;
 use crate::source::service_account::ServiceAccountKey;
 use crate::source::wire::Wire;
@@ -38,15 +38,14 @@ impl Found {
         wire: Wire,
     ) -> Result<Self, SourceError> {
         Ok(match file.kind() {
-            "authorized_user" => Self::User(user(file, environment, wire)?),
+            "authorized_user" => Self::User(user(file, allowed, environment, wire)?),
             "external_account" => Self::External(external(file, allowed, environment, wire)?),
             "impersonated_service_account" => {
                 Self::Impersonated(impersonated(file, allowed, environment, wire)?)
             }
-            "service_account" => Self::ServiceAccount(match file.path() {
-                Some(path) => ServiceAccountKey::watching(path, wire)?,
-                None => ServiceAccountKey::from_credentials(file, wire)?,
-            }),
+            "service_account" => {
+                Self::ServiceAccount(ServiceAccountKey::from_credentials(file, allowed, wire)?)
+            }
             "gdch_service_account" => {
                 return Err(file.fail("is for Google Distributed Cloud, which has no ID tokens"));
             }
@@ -115,10 +114,11 @@ impl Found {
 
 fn user(
     file: &CredentialsFile,
+    allowed: &AllowedHosts,
     environment: &Environment,
     wire: Wire,
 ) -> Result<AuthorizedUser, SourceError> {
-    let user = AuthorizedUser::from_credentials(file, wire)?;
+    let user = AuthorizedUser::from_credentials(file, allowed, wire)?;
     match environment.get("GOOGLE_CLOUD_QUOTA_PROJECT") {
         Some(project) => user.with_quota_project(project),
         None => Ok(user),
@@ -150,17 +150,24 @@ fn impersonated(
         "service_account_impersonation_url",
         fields.service_account_impersonation_url,
     )?;
+    let target = Target::in_file(file, &url, allowed)?;
     let inner = file::required(file, "source_credentials", fields.source_credentials)?;
-    let inner = CredentialsFile::parse(
-        Zeroizing::new(inner.get().to_owned()),
-        format!("\"source_credentials\" in {}", file.name()),
-    )?;
+    // Without a copy, so that none is left behind.
+    let inner = Zeroizing::new(String::from(Box::<str>::from(inner)));
+    let inner =
+        CredentialsFile::parse(inner, format!("\"source_credentials\" in {}", file.name()))?;
     if inner.kind() == "impersonated_service_account" {
         return Err(inner.fail("impersonates too; list the accounts in between as delegates"));
     }
     let base = Found::read(&inner, allowed, environment, wire.clone())?.into_identity();
     let delegates = fields.delegates.unwrap_or_default();
-    Impersonated::from_url("impersonation", &url, &delegates, base, allowed, wire)
+    Ok(Impersonated::in_file(
+        "impersonation",
+        target,
+        &delegates,
+        base,
+        wire,
+    ))
 }
 
 #[derive(Deserialize)]

@@ -47,7 +47,7 @@ impl Executable {
         wire: &Wire,
     ) -> Result<Zeroizing<String>, SourceError> {
         if let Some(path) = &self.output_file
-            && let Ok(text) = read_text(path)
+            && let Ok(text) = read_text(path, invalid)
             && let Ok(answer) = serde_json::from_str::<Answer>(&text)
             && answer.success
             && answer.outlives(wire.now())

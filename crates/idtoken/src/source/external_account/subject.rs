@@ -60,12 +60,8 @@ impl SubjectContext {
     pub(super) fn new(
         audience: String,
         subject_token_type: String,
-        impersonation_url: Option<&str>,
+        impersonated_email: Option<String>,
     ) -> Self {
-        let impersonated_email = impersonation_url.and_then(|url| {
-            let (_, last) = url.rsplit_once('/')?;
-            last.split(':').next().map(str::to_owned)
-        });
         Self {
             audience,
             subject_token_type,
@@ -141,7 +137,7 @@ impl Subject {
                 const FIELD: &str = "credential_source.url";
                 let url = match endpoint::instance_metadata(&url) {
                     Some(url) => url,
-                    None => endpoint::checked(NAME, FIELD, &url, options.allowed)?,
+                    None => endpoint::checked(file, FIELD, &url, options.allowed)?,
                 };
                 Ok(Self::Url {
                     url,
@@ -171,11 +167,7 @@ impl Subject {
                 let fail = |problem: &str| {
                     misconfigured(format!("subject token file {} {problem}", path.display()))
                 };
-                let text = read_text(path).map_err(|(problem, cause)| match cause {
-                    Some(cause) => fail(problem).with_cause(cause),
-                    None => fail(problem),
-                })?;
-                format.token_in(&text)
+                format.token_in(&read_text(path, fail)?)
             }
             Self::Supplied(supplier) => supplier.supply(context).await.map_err(|error| {
                 SourceError::new(

@@ -1,7 +1,5 @@
 //! The JSON key file, checked when it is read.
 
-use std::path::Path;
-
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::RsaKeyPair;
 use http::Uri;
@@ -10,12 +8,10 @@ use rustls_pki_types::pem::PemObject;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::misconfigured;
 use crate::error::SourceError;
-use crate::source::endpoint::https_or_local;
-use crate::source::file::read_text;
-use crate::source::impersonated::DEFAULT_UNIVERSE;
-use crate::source::oauth::shape;
+use crate::source::endpoint::{self, AllowedHosts};
+use crate::source::file::{CredentialsFile, required};
+use crate::source::universe::Universe;
 
 /// What of a key file is needed to sign for its account.
 pub(crate) struct KeyFile {
@@ -23,58 +19,28 @@ pub(crate) struct KeyFile {
     pub(super) key_id: String,
     pub(super) key: RsaKeyPair,
     pub(super) token_uri: Uri,
-    pub(super) universe: String,
+    pub(super) universe: Universe,
 }
 
 impl KeyFile {
-    pub(super) fn read(path: &Path) -> Result<Self, SourceError> {
-        let name = format!("key file {}", path.display());
-        let text = read_text(path).map_err(|(problem, cause)| {
-            let error = misconfigured(format!("{name} {problem}"));
-            match cause {
-                Some(cause) => error.with_cause(cause),
-                None => error,
-            }
-        })?;
-        Self::parse(&text, &name)
-    }
-
-    /// Checks the text of a key file; `name` says in errors which one.
-    pub(crate) fn parse(json: &str, name: &str) -> Result<Self, SourceError> {
-        let fail = |problem: &str| misconfigured(format!("{name} {problem}"));
-        let fields: Fields = serde_json::from_str(json).map_err(|error| {
-            fail("is not the JSON of a service account key").with_cause(shape(&error))
-        })?;
-        match fields.kind.as_deref() {
-            Some("service_account") => {}
-            Some(other) => {
-                return Err(fail(&format!(
-                    "has type \"{other}\", not \"service_account\""
-                )));
-            }
-            None => return Err(fail("has no field \"type\"")),
-        }
-        let universe = fields
-            .universe_domain
-            .unwrap_or_else(|| DEFAULT_UNIVERSE.to_owned());
-        let missing = |field: &str| fail(&format!("has no field \"{field}\""));
-        let email = fields.client_email.ok_or_else(|| missing("client_email"))?;
-        let key_id = fields
-            .private_key_id
-            .ok_or_else(|| missing("private_key_id"))?;
-        let pem = fields.private_key.ok_or_else(|| missing("private_key"))?;
+    /// Checks the fields of a key file; its URLs may lead where `allowed` says, beside Google.
+    pub(super) fn read(
+        file: &CredentialsFile,
+        allowed: &AllowedHosts,
+    ) -> Result<Self, SourceError> {
+        let fields: Fields = file.fields("service_account")?;
+        let email = required(file, "client_email", fields.client_email)?;
+        let key_id = required(file, "private_key_id", fields.private_key_id)?;
+        let pem = required(file, "private_key", fields.private_key)?;
         let key = rsa_key(pem.as_bytes())
-            .map_err(|problem| fail(&format!("has a field \"private_key\" {problem}")))?;
+            .map_err(|problem| file.fail(&format!("has a field \"private_key\" {problem}")))?;
         let token_uri = fields.token_uri.as_deref().unwrap_or(DEFAULT_TOKEN_URI);
-        let token_uri = https_or_local(token_uri).ok_or_else(|| {
-            fail("has a field \"token_uri\" that is no https URL (http only on this machine)")
-        })?;
         Ok(Self {
             email,
             key_id,
             key,
-            token_uri,
-            universe,
+            token_uri: endpoint::checked(file, "token_uri", token_uri, allowed)?,
+            universe: Universe::in_file(file, fields.universe_domain, allowed)?,
         })
     }
 }
@@ -97,8 +63,6 @@ fn rsa_key(pem: &[u8]) -> Result<RsaKeyPair, &'static str> {
 /// The secret is wiped when these fields are dropped.
 #[derive(Deserialize)]
 struct Fields {
-    #[serde(rename = "type")]
-    kind: Option<String>,
     client_email: Option<String>,
     private_key_id: Option<String>,
     private_key: Option<Zeroizing<String>>,

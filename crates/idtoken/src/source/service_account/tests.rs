@@ -123,15 +123,16 @@ fn the_assertion_has_googles_claims_no_scope_and_a_good_signature() {
 #[test]
 fn a_faulty_key_file_is_named_with_its_field_and_never_its_content() {
     for (json, expected) in [
-        (json!([]), "is not the JSON of a service account key"),
-        (
-            json!({"type": 1}),
-            "is not the JSON of a service account key",
-        ),
+        (json!([]), "is not the JSON of a credential"),
+        (json!({"type": 1}), "is not the JSON of a credential"),
         (json!({}), "no field \"type\""),
         (
             with("type", json!("authorized_user")),
             "type \"authorized_user\"",
+        ),
+        (
+            with("client_email", json!(1)),
+            "is not the JSON of type \"service_account\"",
         ),
         (
             with("client_email", Value::Null),
@@ -157,6 +158,14 @@ fn a_faulty_key_file_is_named_with_its_field_and_never_its_content() {
         (
             with("token_uri", json!("file:///etc/passwd")),
             "\"token_uri\"",
+        ),
+        (
+            with("token_uri", json!("https://evil.example/token")),
+            "\"token_uri\" that leads to evil.example",
+        ),
+        (
+            with("universe_domain", json!("evil.example/x#")),
+            "\"universe_domain\" that is no domain",
         ),
     ] {
         let error = source(&json).unwrap_err();
