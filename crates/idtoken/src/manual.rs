@@ -62,11 +62,12 @@
 //! # The clock
 //!
 //! `exp` is wall-clock time, so tokens are compared with the wall clock; a monotonic one stands still
-//! while a machine is suspended. A clock that steps back makes tokens due, not immortal. One that
-//! disagrees with Google's is found by the `Date` of an answer, by a token that arrives expired, or by
-//! one from the future, and the error says by how much. Fix it with a time service; a larger
-//! [`leeway`](crate::VerifierBuilder::leeway) only hides it. [`Clock`](crate::Clock) is the seam for
-//! tests, [`ManualClock`](crate::clock::ManualClock) is one to hold still.
+//! while a machine is suspended. The monotonic one is asked beside it: a clock that steps back makes
+//! tokens due, not immortal. One that disagrees with Google's is found by the `Date` of an answer, by
+//! a token that arrives expired, or by one from the future, and the error says by how much. Fix it
+//! with a time service; a larger [`leeway`](crate::VerifierBuilder::leeway) only hides it.
+//! [`Clock`](crate::Clock) is the seam for tests, [`ManualClock`](crate::clock::ManualClock) is one to
+//! hold still.
 //!
 //! # When things fail
 //!

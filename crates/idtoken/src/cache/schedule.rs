@@ -45,8 +45,7 @@ impl Schedule {
         let until_due = left.saturating_sub(self.margin).saturating_add(spread);
         Ok(Plan {
             received_at: now,
-            due_at: now + until_due.min(lasts).min(LONGEST_UNSEEN),
-            dead_at: now + lasts,
+            due_after: until_due.min(lasts).min(LONGEST_UNSEEN),
             lasts,
             clock_behind_by: behind,
         })
@@ -65,30 +64,23 @@ impl Schedule {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) received_at: SystemTime,
-    pub(crate) due_at: SystemTime,
-    pub(crate) dead_at: SystemTime,
-    /// From arrival to `dead_at`.
+    /// From arrival to when a refresh should start.
+    pub(crate) due_after: Duration,
+    /// From arrival to when it is sent no more.
     pub(crate) lasts: Duration,
     pub(crate) clock_behind_by: Duration,
 }
 
 impl Plan {
-    /// Where the token stands at `now`.
-    pub(crate) fn freshness(&self, now: SystemTime) -> Freshness {
-        if now >= self.dead_at {
+    /// Where the token stands when it came this long ago.
+    pub(crate) fn freshness(&self, age: Duration) -> Freshness {
+        if age >= self.lasts {
             Freshness::Dead
-        } else if now >= self.due_at || self.is_before_arrival(now) {
-            // A clock that stepped back past the arrival can no longer tell when the token ends:
-            // it goes on being served while a new one settles the matter.
+        } else if age >= self.due_after {
             Freshness::Due
         } else {
             Freshness::Fresh
         }
-    }
-
-    /// Whether the clock has stepped back to before the token came.
-    pub(crate) fn is_before_arrival(&self, now: SystemTime) -> bool {
-        now + STEP_BACK < self.received_at
     }
 }
 
@@ -115,9 +107,6 @@ pub(crate) const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
 /// A token is not sent in its last seconds: it must still be valid when it is checked.
 const LAST_CALL: Duration = Duration::from_secs(10);
 
-/// A clock corrected by less than this is not worth a fetch.
-const STEP_BACK: Duration = Duration::from_secs(60);
-
 /// Google's tokens last an hour. One that says it lasts for years is renewed once a day all the
 /// same: nothing is cached for ever.
 const LONGEST_UNSEEN: Duration = Duration::from_secs(86_400);
@@ -138,6 +127,10 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
     }
 
+    fn age(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     fn plan(issued: u64, expires: u64, now: u64) -> Plan {
         SCHEDULE
             .plan(at(now), Some(at(issued)), at(expires), Duration::ZERO)
@@ -155,23 +148,23 @@ mod tests {
             (3590, Freshness::Dead),
             (9999, Freshness::Dead),
         ] {
-            assert_eq!(plan.freshness(at(now)), state, "{now}");
+            assert_eq!(plan.freshness(age(now)), state, "{now}");
         }
     }
 
     #[test]
     fn a_token_with_6_minutes_left_counts_from_its_exp_and_not_from_its_arrival() {
         let plan = plan(0, 3600, 3240);
-        assert_eq!(plan.freshness(at(3374)), Freshness::Fresh);
-        assert_eq!(plan.freshness(at(3375)), Freshness::Due);
+        assert_eq!(plan.freshness(age(134)), Freshness::Fresh);
+        assert_eq!(plan.freshness(age(135)), Freshness::Due);
     }
 
     #[test]
     fn a_token_shorter_than_the_margin_is_due_at_once_and_lives_nine_tenths() {
         let plan = plan(0, 50, 0);
-        assert_eq!(plan.freshness(at(0)), Freshness::Due);
-        assert_eq!(plan.freshness(at(44)), Freshness::Due);
-        assert_eq!(plan.freshness(at(45)), Freshness::Dead);
+        assert_eq!(plan.freshness(age(0)), Freshness::Due);
+        assert_eq!(plan.freshness(age(44)), Freshness::Due);
+        assert_eq!(plan.freshness(age(45)), Freshness::Dead);
     }
 
     #[test]
@@ -192,17 +185,9 @@ mod tests {
         // Our clock says 0, Google's at least 600.
         let plan = plan(600, 4200, 0);
         assert_eq!(plan.clock_behind_by, Duration::from_secs(600));
-        assert_eq!(plan.freshness(at(3374)), Freshness::Fresh);
-        assert_eq!(plan.freshness(at(3375)), Freshness::Due);
-        assert_eq!(plan.freshness(at(3590)), Freshness::Dead);
-    }
-
-    #[test]
-    fn a_clock_that_steps_back_makes_the_token_due_and_not_immortal() {
-        let plan = plan(5000, 8600, 5000);
-        assert_eq!(plan.freshness(at(4950)), Freshness::Fresh);
-        assert_eq!(plan.freshness(at(4939)), Freshness::Due);
-        assert_eq!(plan.freshness(at(0)), Freshness::Due);
+        assert_eq!(plan.freshness(age(3374)), Freshness::Fresh);
+        assert_eq!(plan.freshness(age(3375)), Freshness::Due);
+        assert_eq!(plan.freshness(age(3590)), Freshness::Dead);
     }
 
     #[test]
@@ -210,19 +195,19 @@ mod tests {
         let late = SCHEDULE
             .plan(at(0), Some(at(0)), at(3600), Duration::from_secs(60))
             .unwrap();
-        assert_eq!(late.freshness(at(3434)), Freshness::Fresh);
-        assert_eq!(late.freshness(at(3435)), Freshness::Due);
+        assert_eq!(late.freshness(age(3434)), Freshness::Fresh);
+        assert_eq!(late.freshness(age(3435)), Freshness::Due);
         let absurd = SCHEDULE
             .plan(at(0), Some(at(0)), at(3600), Duration::MAX)
             .unwrap();
-        assert_eq!(absurd.due_at, absurd.dead_at);
+        assert_eq!(absurd.due_after, absurd.lasts);
     }
 
     #[test]
     fn a_token_that_says_it_lasts_for_years_is_renewed_daily() {
         let plan = plan(0, 10 * 365 * 86_400, 0);
-        assert_eq!(plan.freshness(at(86_399)), Freshness::Fresh);
-        assert_eq!(plan.freshness(at(86_400)), Freshness::Due);
+        assert_eq!(plan.freshness(age(86_399)), Freshness::Fresh);
+        assert_eq!(plan.freshness(age(86_400)), Freshness::Due);
     }
 
     #[test]

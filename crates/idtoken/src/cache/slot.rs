@@ -1,6 +1,6 @@
 //! One audience: its token, read without a lock, and what is known of its failures.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +12,7 @@ use super::claim::Claim;
 use super::engine::{Engine, GRACE};
 use super::schedule::{Freshness, LONGEST_BACK_OFF, Plan, Schedule};
 use crate::audience::Audience;
+use crate::clock::unix_millis;
 use crate::error::{SourceError, TokenError};
 use crate::flight::Flight;
 
@@ -35,8 +36,9 @@ pub(crate) struct Held {
     pub(crate) plan: Plan,
     /// By the monotonic clock, which does not step back.
     arrived: Instant,
-    /// The wall clock was seen to step back to before the arrival. It stays suspect when it has
-    /// caught up with itself.
+    /// When both clocks last said that the token is fresh, in milliseconds since 1970.
+    looked_at: AtomicU64,
+    /// The wall clock was seen to step back. It stays suspect when it has caught up with itself.
     clock_stepped: AtomicBool,
     /// Refused by an upstream: not to be handed out again while a newer one can be had.
     distrusted: AtomicBool,
@@ -54,10 +56,17 @@ pub(crate) enum Reading {
 
 impl Held {
     pub(crate) fn new(bearer: HeaderValue, plan: Plan) -> Self {
+        let fresh = plan.freshness(BELIEVED) == Freshness::Fresh;
+        let looked_at = if fresh {
+            unix_millis(plan.received_at)
+        } else {
+            NEVER
+        };
         Self {
             bearer,
             plan,
             arrived: Instant::now(),
+            looked_at: AtomicU64::new(looked_at),
             clock_stepped: AtomicBool::new(false),
             distrusted: AtomicBool::new(false),
         }
@@ -65,26 +74,45 @@ impl Held {
 
     /// Where the token stands at `now`.
     ///
-    /// The wall clock decides; but once the token is due, or the clock was seen to step back, a
-    /// second clock is asked, for which a token that has lasted its time is dead.
+    /// Two clocks are asked: the wall clock may step back, and the monotonic one stands still while
+    /// the machine is suspended. Once they have said that the token is fresh, the wall clock is
+    /// believed alone for the next moment, so that a busy handle seldom pays for both.
     fn freshness(&self, now: SystemTime) -> Freshness {
-        match self.plan.freshness(now) {
-            Freshness::Fresh if !self.clock_stepped.load(Ordering::Relaxed) => Freshness::Fresh,
-            Freshness::Dead => Freshness::Dead,
-            Freshness::Due | Freshness::Fresh => self.freshness_by_two_clocks(now),
+        let looked_at = self.looked_at.load(Ordering::Relaxed);
+        if unix_millis(now).wrapping_sub(looked_at) < BELIEVED_MS {
+            Freshness::Fresh
+        } else {
+            self.look(now)
         }
     }
 
     #[cold]
-    fn freshness_by_two_clocks(&self, now: SystemTime) -> Freshness {
-        if self.plan.is_before_arrival(now) {
+    fn look(&self, now: SystemTime) -> Freshness {
+        let now_ms = unix_millis(now);
+        if now_ms.saturating_add(STEP_BACK_MS) < self.looked_at.load(Ordering::Relaxed) {
             self.clock_stepped.store(true, Ordering::Relaxed);
         }
-        if self.arrived.elapsed() >= self.plan.lasts {
-            Freshness::Dead
-        } else {
-            Freshness::Due
+        let age = self.age(now);
+        match self.plan.freshness(age) {
+            // A machine that slept as long as its clock steps back fools both clocks: the token
+            // goes on being served while a new one settles the matter.
+            Freshness::Fresh if self.clock_stepped.load(Ordering::Relaxed) => Freshness::Due,
+            Freshness::Fresh => {
+                if self.plan.freshness(age.saturating_add(BELIEVED)) == Freshness::Fresh {
+                    self.looked_at.store(now_ms, Ordering::Relaxed);
+                }
+                Freshness::Fresh
+            }
+            due_or_dead => due_or_dead,
         }
+    }
+
+    /// How long ago the token came, by the clock that says more.
+    fn age(&self, now: SystemTime) -> Duration {
+        let by_wall_clock = now.duration_since(self.plan.received_at);
+        by_wall_clock
+            .unwrap_or_default()
+            .max(self.arrived.elapsed())
     }
 }
 
@@ -200,13 +228,11 @@ impl Slot {
         if held.bearer != *bearer {
             return true;
         }
-        let age = now
-            .duration_since(held.plan.received_at)
-            .unwrap_or(Duration::MAX);
-        if age >= pause {
+        let may_change = held.age(now) >= pause;
+        if may_change {
             held.distrusted.store(true, Ordering::Relaxed);
         }
-        age >= pause
+        may_change
     }
 
     /// Notes a use, for eviction. Written only when it changes, to keep the cache line shared.
@@ -233,3 +259,13 @@ struct Failure {
     noted: Instant,
     pause: Duration,
 }
+
+/// For how long after a look at both clocks the wall clock is believed alone. A token is served past
+/// its end only by a step back to within this very moment, and for no longer than it.
+const BELIEVED: Duration = Duration::from_millis(BELIEVED_MS);
+const BELIEVED_MS: u64 = 100;
+
+const NEVER: u64 = 0;
+
+/// A clock corrected by less than this is not worth a fetch.
+const STEP_BACK_MS: u64 = 60_000;

@@ -576,6 +576,61 @@ async fn a_clock_that_steps_back_during_an_outage_serves_no_token_past_its_end()
     );
 }
 
+/// The wall clock goes on by `seconds` together with the monotonic one.
+async fn live(world: &World, seconds: u64) {
+    world.pass(seconds);
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_back_by_less_than_the_tokens_age_serves_nothing_past_its_end() {
+    for calls_all_the_time in [true, false] {
+        for step in [59, 600, 2400] {
+            let world = World::new();
+            world.hello.bearer().await.unwrap();
+            world.mood(Mood::Fails(SourceErrorKind::Transient));
+            live(&world, 3000).await;
+            assert!(world.hello.try_bearer().is_some());
+            world.clock.step_back(Duration::from_secs(step));
+            for _ in 0..589 {
+                live(&world, 1).await;
+                if calls_all_the_time {
+                    assert!(world.hello.try_bearer().is_some(), "step of {step} s");
+                    settle().await;
+                }
+            }
+            live(&world, 1).await;
+            assert!(world.hello.try_bearer().is_none(), "step of {step} s");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_back_while_nobody_calls_serves_nothing_past_its_end() {
+    for step in [1, 600, 3000, 7200] {
+        let world = World::new();
+        world.hello.bearer().await.unwrap();
+        live(&world, 3000).await;
+        world.clock.step_back(Duration::from_secs(step));
+        live(&world, 590).await;
+        assert!(world.hello.try_bearer().is_none(), "step of {step} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_correction_of_the_clock_is_not_worth_a_fetch() {
+    let world = World::new();
+    let token = world.hello.bearer().await.unwrap();
+    live(&world, 100).await;
+    for (step, fetches) in [(30, 1), (61, 2)] {
+        assert_eq!(world.hello.try_bearer().as_ref(), Some(&token));
+        world.clock.step_back(Duration::from_secs(step));
+        assert_eq!(world.hello.try_bearer().as_ref(), Some(&token));
+        settle().await;
+        assert_eq!(world.fetches(), fetches, "after {step} s");
+    }
+}
+
 #[tokio::test]
 async fn the_back_off_does_not_grow_while_an_old_token_serves() {
     let world = World::new();

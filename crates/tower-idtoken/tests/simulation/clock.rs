@@ -36,6 +36,12 @@ impl SimClock {
         START_S + (self.start.elapsed() + Duration::from_millis(slept)).as_secs()
     }
 
+    /// By how much the machine's clock is behind true time.
+    pub(crate) fn behind(&self) -> Duration {
+        let ahead = self.state.ahead_ms.load(Ordering::Relaxed);
+        Duration::from_millis(u64::try_from(-ahead).unwrap_or_default())
+    }
+
     fn suspend(&self, seconds: u64) {
         let ms = i64::try_from(seconds * 1000).unwrap();
         self.state.suspended_ms.fetch_add(ms, Ordering::Relaxed);
@@ -86,16 +92,6 @@ impl Shape {
             2 => Self::Stepping { most_s: 100 },
             3 => Self::Stepping { most_s: 10_000 },
             _ => Self::Suspended { most_s: 10_000 },
-        }
-    }
-
-    /// Whether an upstream that knows the true time never sees an expired token, given a source
-    /// that issues them on demand. Larger steps may go by unseen while nobody calls.
-    pub(crate) fn keeps_true_time(&self) -> bool {
-        match self {
-            Self::Drifting { .. } | Self::Steady => true,
-            Self::Stepping { .. } => false,
-            Self::Suspended { .. } => true,
         }
     }
 

@@ -143,7 +143,12 @@ async fn simulate(plan: &Plan, mut rng: Rng) {
         .max_fetches(plan.max_fetches)
         .fetch_timeout(FETCH_TIMEOUT)
         .build();
-    let upstream = Rc::new(Upstream::new(plan, clock.clone(), rng.fork()));
+    let upstream = Rc::new(Upstream::new(
+        plan,
+        clock.clone(),
+        Arc::clone(&google),
+        rng.fork(),
+    ));
     let weather = tokio::task::spawn_local(plan.clock.clone().blow(clock.clone(), rng.fork()));
     let callers: Vec<_> = (0..plan.callers)
         .map(|_| {
