@@ -27,10 +27,11 @@
 //!
 //! Keys are fetched when the first token comes and kept for as long as the endpoint's
 //! `Cache-Control` allows less its `Age`, within five minutes and a day. In the last fifth of that
-//! time a request starts the next fetch and does not wait for it. When the endpoint is down, the
-//! keys held serve for twelve hours more ([`VerifierBuilder::stale_keys_for`]); so a key that the
-//! issuer withdraws is believed for no longer than its cache time, and in an outage for no longer
-//! than that and twelve hours. A token with an unknown key starts one fetch for all such tokens
+//! time a request starts the next fetch and does not wait for it. Past that time requests wait for
+//! the next fetch, and only when that fails do the keys held serve on, for twelve hours at most
+//! ([`VerifierBuilder::stale_keys_for`]), with another try ten seconds to five minutes later. So a
+//! key that the issuer withdraws is believed for no longer than its cache time, and in an outage
+//! for no longer than that and twelve hours. A token with an unknown key starts one fetch for all such tokens
 //! together, and while these bring no new key, at most every ten seconds
 //! ([`VerifierBuilder::key_refetch_pause`]).
 
@@ -114,13 +115,17 @@ impl Verifier {
 
     /// The rest of a verification that has to wait for keys.
     async fn finish(&self, jwt: &str, waiter: Waiter<FetchOutcome>) -> Result<Claims, VerifyError> {
-        match waiter.wait().await {
-            Ok(Ok(())) => {}
-            Ok(Err(unavailable)) => return Err(unavailable.into()),
-            Err(lost) => return Err(keeper::KeysUnavailable::from(lost).into()),
+        let mut landed = keeper::landed(waiter).await;
+        if landed.is_err() {
+            // Lost with a runtime that ended, which may be another than ours: once more.
+            match self.inner.attempt(jwt, false, Patience::Fresh) {
+                Attempt::Done(verdict) => return verdict,
+                Attempt::Wait(waiter) => landed = keeper::landed(waiter).await,
+            }
         }
-        // What waits for a key has a signature.
-        match self.inner.attempt(jwt, false, Patience::Spent) {
+        let outcome = landed.unwrap_or_else(|lost| Err(lost.into()));
+        // What waits for a key has a signature, so no front end has to be asked about.
+        match self.inner.attempt(jwt, false, Patience::Spent(&outcome)) {
             Attempt::Done(verdict) => verdict,
             Attempt::Wait(_) => Err(keeper::KeysUnavailable::interrupted().into()),
         }
@@ -223,7 +228,7 @@ enum Attempt {
 
 impl Inner {
     /// `noted_by_front_end` says that a token without signature lay where Cloud Run's check looks.
-    fn attempt(&self, jwt: &str, noted_by_front_end: bool, patience: Patience) -> Attempt {
+    fn attempt(&self, jwt: &str, noted_by_front_end: bool, patience: Patience<'_>) -> Attempt {
         let now = self.clock.now();
         let hash = self.seen.hash(jwt);
         if let Some(claims) = hash.and_then(|hash| self.recall(&hash, now)) {
@@ -255,7 +260,7 @@ impl Inner {
         jws: &Jws<'_>,
         hash: Option<TokenHash>,
         now: SystemTime,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<Attempt, VerifyError> {
         let mut buffer = [0; MAX_SIGNATURE_BYTES];
         let signature = jws.signature(&mut buffer)?;
@@ -272,7 +277,7 @@ impl Inner {
         payload: &Payload<'_>,
         hash: Option<TokenHash>,
         now: SystemTime,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<Attempt, VerifyError> {
         let (index, issuer) = self.rules.issuer_of(payload)?;
         let key_id = judge::check_header(jws.header(), issuer)?;

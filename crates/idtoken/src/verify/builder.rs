@@ -151,7 +151,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// For how long keys serve past their cache time while the endpoint is down. Default: 12 hours.
+    /// For how long keys serve past their cache time while the endpoint is down: once a fetch has
+    /// failed, and until one succeeds. Default: 12 hours.
     #[must_use]
     pub fn stale_keys_for(mut self, stale_for: Duration) -> Self {
         self.keeper.stale_for = stale_for;

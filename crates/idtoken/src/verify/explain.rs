@@ -8,7 +8,7 @@ use super::error::VerifyErrorKind as Kind;
 use super::issuer::Issuer;
 use super::judge::{self, Case};
 use super::jws::{Header, Jws, MAX_SIGNATURE_BYTES, Malformed};
-use super::keeper::{Lookup, Patience};
+use super::keeper::Look;
 use super::{Inner, Verifier};
 
 /// Every check of one token, with the values compared.
@@ -186,27 +186,27 @@ impl Inner {
         let (Some(id), Some(keeper)) = (jws.header().key_id(), self.keepers.get(index)) else {
             return to.skip("signature", "no key to check it with");
         };
-        let found = keeper.with_key(id, issuer.algorithm(), now, Patience::Fresh, |key| {
+        let look = keeper.peek(id, issuer.algorithm(), now, |key| {
             judge::check_signature(jws, signature, key)
         });
-        match found {
-            Lookup::Found(verdict) => {
-                to.add("key", Ok(()), format!("`{id}` is held"));
+        match look {
+            Look::Found(verdict) => {
+                to.add("key", Ok(()), format!("{id:?} is held"));
                 to.add("signature", verdict, format!("{} bytes", signature.len()));
             }
-            Lookup::Unavailable(_) | Lookup::Wait(_) => {
+            Look::NoKeys => {
                 to.add(
                     "key",
                     Err(Kind::KeysUnavailable),
-                    format!("`{id}` is not held yet"),
+                    format!("{id:?} is not held yet"),
                 );
                 to.skip("signature", "no key to check it with");
             }
-            Lookup::Unknown => {
+            Look::NoSuchKey => {
                 to.add(
                     "key",
                     Err(Kind::UnknownKey),
-                    format!("`{id}` is none of the issuer's"),
+                    format!("{id:?} is none of the issuer's"),
                 );
                 to.skip("signature", "no key to check it with");
             }
@@ -233,7 +233,7 @@ fn explain_header(header: &Header, issuer: &Issuer, to: &mut Explanation) {
     };
     to.add("typ", judge::check_type(header), detail.to_owned());
     let (result, detail) = match header.key_id() {
-        Some(id) => (Ok(()), format!("`{id}`")),
+        Some(id) => (Ok(()), format!("{id:?}")),
         None => (Err(Kind::MissingKeyId), "absent or unusable".to_owned()),
     };
     to.add("kid", result, detail);

@@ -1,8 +1,9 @@
 //! Keeps an issuer's keys: fetches them once for all who wait, ahead of their end, and no more
 //! often than is decent.
 //!
-//! Everything is driven by requests, never by timers. A token whose key is held waits for nothing:
-//! reading the set takes no lock, and a refresh runs beside it.
+//! Everything is driven by requests, never by timers. A token whose key is held waits for nothing
+//! within the set's cache time: reading the set takes no lock, and a refresh runs beside it. Past
+//! that time the set is used again only once a fetch has failed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::Uri;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
-use self::fetch::fetch;
-use self::freshness::Freshness;
+use self::last_try::LastTry;
 pub(crate) use self::settings::KeeperSettings;
-use self::unavailable::Chain;
+pub(crate) use self::shared::Look;
+use self::shared::{Renewal, Shared};
 pub(crate) use self::unavailable::KeysUnavailable;
 use self::unknown::UnknownIds;
 use super::jws::Algorithm;
@@ -26,7 +29,9 @@ use crate::transport::SharedTransport;
 
 mod fetch;
 mod freshness;
+mod last_try;
 mod settings;
+mod shared;
 mod unavailable;
 mod unknown;
 
@@ -41,13 +46,13 @@ pub(crate) enum Keeper {
 impl Keeper {
     /// Hands the key `id` to `read`, or says what the lack of it means.
     ///
-    /// With `Patience::Spent` the answer is never [`Lookup::Wait`].
+    /// With [`Patience::Spent`] the answer is never [`Lookup::Wait`].
     pub(crate) fn with_key<R>(
         &self,
         id: &str,
         algorithm: Algorithm,
         now: SystemTime,
-        patience: Patience,
+        patience: Patience<'_>,
         read: impl FnMut(&Key) -> R,
     ) -> Lookup<R> {
         match self {
@@ -56,6 +61,23 @@ impl Keeper {
                 .map(read)
                 .map_or(Lookup::Unknown, Lookup::Found),
             Self::Remote(remote) => remote.with_key(id, algorithm, now, patience, read),
+        }
+    }
+
+    /// As [`with_key`](Self::with_key) by the keys held, and nothing is fetched for it.
+    pub(crate) fn peek<R>(
+        &self,
+        id: &str,
+        algorithm: Algorithm,
+        now: SystemTime,
+        read: impl FnOnce(&Key) -> R,
+    ) -> Look<R> {
+        match self {
+            Self::Fixed(keys) => keys
+                .find(id, algorithm)
+                .map(read)
+                .map_or(Look::NoSuchKey, Look::Found),
+            Self::Remote(remote) => remote.shared.look(id, algorithm, now, read),
         }
     }
 
@@ -68,11 +90,11 @@ impl Keeper {
     }
 }
 
-/// Whether a caller can still wait for a fetch, or has waited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
+/// Whether a caller can still wait for a fetch, or has waited for one that ended so.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience<'o> {
     Fresh,
-    Spent,
+    Spent(&'o FetchOutcome),
 }
 
 /// What became of the search for a key.
@@ -89,6 +111,15 @@ pub(crate) enum Lookup<R> {
 
 /// How a fetch ended. The keys themselves went to their place.
 pub(crate) type FetchOutcome = Result<(), KeysUnavailable>;
+
+/// Waits for a fetch, but not for a runtime that nobody drives any more.
+pub(crate) async fn landed(waiter: Waiter<FetchOutcome>) -> Result<FetchOutcome, FlightError> {
+    if Handle::try_current().is_err() {
+        return waiter.wait().await;
+    }
+    let landed = timeout(FETCH_LIMIT + GRACE, waiter.wait()).await;
+    landed.unwrap_or(Err(FlightError::Lost))
+}
 
 /// Keys that are published at a URL.
 pub(crate) struct Remote {
@@ -125,30 +156,33 @@ impl Remote {
         id: &str,
         algorithm: Algorithm,
         now: SystemTime,
-        patience: Patience,
+        patience: Patience<'_>,
         mut read: impl FnMut(&Key) -> R,
     ) -> Lookup<R> {
+        if let Patience::Fresh = patience
+            && let Some(waiter) = self.renew(now)
+        {
+            return Lookup::Wait(waiter);
+        }
         let mut look = || self.shared.look(id, algorithm, now, &mut read);
-        let boarding = match look() {
-            Look::Found(found, freshness) => {
-                if freshness.is_due(now) {
-                    self.refresh_ahead(now);
-                }
-                return Lookup::Found(found);
-            }
-            Look::NoSuchKey if patience == Patience::Spent => {
+        let boarding = match (look(), patience) {
+            (Look::Found(found), _) => return Lookup::Found(found),
+            (Look::NoSuchKey, Patience::Spent(Ok(()))) => {
                 self.shared.unknown.add(id, now);
                 return Lookup::Unknown;
             }
-            Look::NoSuchKey => self.refetch_for(id, now),
-            Look::NoKeys => self.fetch_for_want_of_keys(now),
+            (Look::NoKeys, Patience::Spent(Ok(()))) => {
+                return Lookup::Unavailable(KeysUnavailable::interrupted());
+            }
+            (_, Patience::Spent(Err(error))) => return Lookup::Unavailable(error.clone()),
+            (Look::NoSuchKey, Patience::Fresh) => self.refetch_for(id, now),
+            (Look::NoKeys, Patience::Fresh) => self.fetch_for_want_of_keys(now),
         };
         match boarding {
-            Ok(Boarding::Wait(waiter)) if patience == Patience::Fresh => Lookup::Wait(waiter),
-            Ok(Boarding::Wait(_)) => Lookup::Unavailable(KeysUnavailable::interrupted()),
+            Ok(Boarding::Wait(waiter)) => Lookup::Wait(waiter),
             // Another's fetch landed since the first look: look again, and for the last time.
             Ok(Boarding::Landed(Ok(()))) => match look() {
-                Look::Found(found, _) => Lookup::Found(found),
+                Look::Found(found) => Lookup::Found(found),
                 Look::NoSuchKey => Lookup::Unknown,
                 Look::NoKeys => Lookup::Unavailable(KeysUnavailable::interrupted()),
             },
@@ -162,10 +196,37 @@ impl Remote {
         let Some(held) = held.as_deref().filter(|held| held.freshness.is_usable(now)) else {
             return false;
         };
-        if held.freshness.is_due(now) {
-            self.refresh_ahead(now);
+        match self.shared.renewal(held, now) {
+            Renewal::First => return false,
+            Renewal::Beside => self.refresh_ahead(now),
+            Renewal::NotDue => {}
         }
         held.keys.contains(fingerprint)
+    }
+
+    /// Sees to it that the set held is renewed; the fetch to wait for, when it may no longer be
+    /// used as it is.
+    fn renew(&self, now: SystemTime) -> Option<Waiter<FetchOutcome>> {
+        let renewal = || {
+            let held = self.shared.held.load();
+            let held = held.as_deref().filter(|held| held.freshness.is_usable(now));
+            held.map_or(Renewal::NotDue, |held| self.shared.renewal(held, now))
+        };
+        match renewal() {
+            Renewal::NotDue => None,
+            Renewal::Beside => {
+                self.refresh_ahead(now);
+                None
+            }
+            Renewal::First => {
+                let recheck = || (renewal() != Renewal::First).then_some(Ok(()));
+                match self.board(now, recheck) {
+                    Ok(Boarding::Wait(waiter)) => Some(waiter),
+                    // Outside of a runtime nothing can be started; the keys held still serve.
+                    Ok(Boarding::Landed(_)) | Err(_) => None,
+                }
+            }
+        }
     }
 
     /// Nobody can be served: all wait for one fetch.
@@ -175,7 +236,7 @@ impl Remote {
     ) -> Result<Boarding<FetchOutcome>, FlightError> {
         self.board(now, || {
             let can_serve = self.shared.can_serve(now).then_some(Ok(()));
-            can_serve.or_else(|| self.shared.last_try.load().holds_back(now))
+            can_serve.or_else(|| self.shared.last_try.load().failure(now).map(Err))
         })
     }
 
@@ -219,157 +280,6 @@ impl Remote {
     }
 }
 
-/// What one look at the keys held gave.
-enum Look<R> {
-    Found(R, Freshness),
-    NoKeys,
-    NoSuchKey,
-}
-
-/// What the keeper shares with the task that fetches.
-struct Shared {
-    url: Uri,
-    transport: SharedTransport,
-    clock: Arc<dyn Clock>,
-    settings: KeeperSettings,
-    jitter: Jitter,
-    held: ArcSwapOption<Held>,
-    last_try: ArcSwap<LastTry>,
-    unknown: UnknownIds,
-}
-
-impl Shared {
-    fn look<R>(
-        &self,
-        id: &str,
-        algorithm: Algorithm,
-        now: SystemTime,
-        read: impl FnOnce(&Key) -> R,
-    ) -> Look<R> {
-        let held = self.held.load();
-        match held.as_deref() {
-            Some(held) if held.freshness.is_usable(now) => match held.keys.find(id, algorithm) {
-                Some(key) => Look::Found(read(key), held.freshness),
-                None => Look::NoSuchKey,
-            },
-            _ => Look::NoKeys,
-        }
-    }
-
-    fn can_serve(&self, now: SystemTime) -> bool {
-        self.held
-            .load()
-            .as_deref()
-            .is_some_and(|held| held.freshness.is_usable(now))
-    }
-
-    /// Notes, under the flight's lock, that a fetch starts: it holds back the next one.
-    fn note_start(&self, now: SystemTime) {
-        let failures = self.last_try.load().failures;
-        self.last_try.store(Arc::new(LastTry {
-            at: Some(now),
-            pause: self.settings.refetch_pause,
-            failures,
-            outcome: Ok(()),
-        }));
-    }
-
-    async fn fetch(&self) -> FetchOutcome {
-        let fetched = fetch(&self.transport, &self.url, &self.jitter).await;
-        let now = self.clock.now();
-        match fetched {
-            Ok((keys, lifetime)) => {
-                tracing::debug!(url = %self.url, ?keys, ?lifetime, "fetched keys");
-                let freshness =
-                    Freshness::new(now, lifetime, self.settings.stale_for, &self.jitter);
-                let pause = self.pause_after_success(&keys);
-                self.held.store(Some(Arc::new(Held { keys, freshness })));
-                self.note_end(now, 0, pause, Ok(()));
-                Ok(())
-            }
-            Err(error) => {
-                tracing::warn!(url = %self.url, error = %Chain(&error), "could not fetch keys");
-                let failures = self.last_try.load().failures.saturating_add(1);
-                let unavailable = KeysUnavailable {
-                    source: Arc::new(error),
-                    retry_after: self.pause_after_failure(failures, now),
-                };
-                let pause = unavailable.retry_after;
-                self.note_end(now, failures, pause, Err(unavailable.clone()));
-                Err(unavailable)
-            }
-        }
-    }
-
-    fn note_end(&self, now: SystemTime, failures: u32, pause: Duration, outcome: FetchOutcome) {
-        self.last_try.store(Arc::new(LastTry {
-            at: Some(now),
-            pause,
-            failures,
-            outcome,
-        }));
-    }
-
-    /// The pause is there for strangers who make up key ids. Nobody can make the issuer publish a
-    /// key, so a set that brought one is a rotation, and the next may follow at once.
-    fn pause_after_success(&self, keys: &KeySet) -> Duration {
-        let held = self.held.load();
-        match held.as_deref() {
-            Some(held) if held.keys.covers(keys) => self.settings.refetch_pause,
-            _ => self.settings.refetch_pause.min(ROTATION_PAUSE),
-        }
-    }
-
-    /// With keys in hand there is time; without, everyone is waiting.
-    fn pause_after_failure(&self, failures: u32, now: SystemTime) -> Duration {
-        let (first, most) = if self.can_serve(now) {
-            (
-                self.settings.refetch_pause,
-                self.settings.refetch_pause.max(WARM_PAUSE_MAX),
-            )
-        } else {
-            (COLD_PAUSE, COLD_PAUSE_MAX)
-        };
-        let doublings = failures.saturating_sub(1).min(16);
-        first.saturating_mul(1 << doublings).min(most)
-    }
-}
-
-/// A key set and how long it may serve.
-struct Held {
-    keys: KeySet,
-    freshness: Freshness,
-}
-
-/// The last fetch, which holds back the next.
-struct LastTry {
-    at: Option<SystemTime>,
-    pause: Duration,
-    failures: u32,
-    outcome: FetchOutcome,
-}
-
-impl LastTry {
-    /// The outcome to make do with, while it is too early for another fetch.
-    ///
-    /// A clock that stepped back ends the pause: how long ago the fetch was cannot be told.
-    fn holds_back(&self, now: SystemTime) -> Option<FetchOutcome> {
-        let elapsed = now.duration_since(self.at?).ok()?;
-        (elapsed < self.pause).then(|| self.outcome.clone())
-    }
-}
-
-impl Default for LastTry {
-    fn default() -> Self {
-        Self {
-            at: None,
-            pause: Duration::ZERO,
-            failures: 0,
-            outcome: Ok(()),
-        }
-    }
-}
-
 impl fmt::Debug for Keeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -388,11 +298,8 @@ impl fmt::Debug for Keeper {
 
 /// All tries of one fetch and the pauses between them end before this.
 const FETCH_LIMIT: Duration = Duration::from_secs(12);
-/// Short enough for keys that change each second, and still a bound.
-const ROTATION_PAUSE: Duration = Duration::from_millis(100);
-const COLD_PAUSE: Duration = Duration::from_secs(1);
-const COLD_PAUSE_MAX: Duration = Duration::from_secs(10);
-const WARM_PAUSE_MAX: Duration = Duration::from_secs(300);
+/// After this a flight that went nowhere has been given up by all.
+const GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

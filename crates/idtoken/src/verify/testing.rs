@@ -169,6 +169,7 @@ struct EndpointState {
 #[derive(Clone)]
 pub(crate) enum Answer {
     Body(u16, String, Vec<(&'static str, String)>),
+    Panic,
     Refused,
     Silence,
 }
@@ -180,6 +181,17 @@ impl Answer {
             jwks(keys),
             vec![("cache-control", "public, max-age=21155".into())],
         )
+    }
+
+    /// The same, to be kept for so long.
+    pub(crate) fn for_seconds(self, seconds: u32) -> Self {
+        match self {
+            Self::Body(status, body, _) => {
+                let header = ("cache-control", format!("max-age={seconds}"));
+                Self::Body(status, body, vec![header])
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn status(status: u16) -> Self {
@@ -229,6 +241,7 @@ impl Transport for Endpoint {
                 }
                 Ok(response.body(Bytes::from(body)).unwrap())
             }
+            Answer::Panic => panic!("as this test wants"),
             Answer::Refused => Err(TransportError::new(
                 TransportErrorKind::Connect,
                 "connection refused",

@@ -14,6 +14,7 @@ use crate::jitter::Jitter;
 pub(super) struct Freshness {
     fetched_at: SystemTime,
     due_at: SystemTime,
+    expires_at: SystemTime,
     usable_until: SystemTime,
     /// How far the clock may step back before the set's age cannot be told.
     longest: Duration,
@@ -34,6 +35,7 @@ impl Freshness {
         Self {
             fetched_at: now,
             due_at: now + lifetime.saturating_sub(ahead),
+            expires_at: now + lifetime,
             usable_until: now + longest,
             longest,
         }
@@ -42,7 +44,12 @@ impl Freshness {
     /// Whether it is time for a newer set. A clock that stepped back makes it time: how old this
     /// set is can no longer be told.
     pub(super) fn is_due(&self, now: SystemTime) -> bool {
-        now >= self.due_at || now < self.fetched_at
+        now >= self.due_at || self.has_stepped_back(now)
+    }
+
+    /// Whether the set is past its cache time, as far as can be told.
+    pub(super) fn is_expired(&self, now: SystemTime) -> bool {
+        now >= self.expires_at || self.has_stepped_back(now)
     }
 
     /// Whether the set may still be used.
@@ -52,6 +59,20 @@ impl Freshness {
     pub(super) fn is_usable(&self, now: SystemTime) -> bool {
         let stepped_back = self.fetched_at.duration_since(now).unwrap_or_default();
         now < self.usable_until && stepped_back < self.longest
+    }
+
+    fn has_stepped_back(&self, now: SystemTime) -> bool {
+        elapsed(self.fetched_at, now).is_none()
+    }
+}
+
+/// The time from `at` to `now`; `None` when it cannot be told, for the clock stepped back between.
+///
+/// One who read the clock just before another noted `at` comes out at nothing.
+pub(super) fn elapsed(at: SystemTime, now: SystemTime) -> Option<Duration> {
+    match now.duration_since(at) {
+        Ok(elapsed) => Some(elapsed),
+        Err(ahead) => (ahead.duration() <= TOLERANCE).then_some(Duration::ZERO),
     }
 }
 
@@ -94,6 +115,7 @@ fn seconds(text: &str) -> Option<Duration> {
     ))
 }
 
+const TOLERANCE: Duration = Duration::from_secs(1);
 const BEYOND_ALL_BOUNDS: u64 = 1 << 31;
 const SHORTEST: Duration = Duration::from_secs(300);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -166,6 +188,8 @@ mod tests {
             let freshness = Freshness::new(start, hour, 2 * hour, &Jitter::seeded(seed));
             assert!(!freshness.is_due(start + hour * 8 / 10 - Duration::from_secs(1)));
             assert!(freshness.is_due(start + hour * 9 / 10));
+            assert!(!freshness.is_expired(start + hour - Duration::from_secs(1)));
+            assert!(freshness.is_expired(start + hour));
             assert!(freshness.is_usable(start + 3 * hour - Duration::from_secs(1)));
             assert!(!freshness.is_usable(start + 3 * hour));
         }
@@ -178,7 +202,10 @@ mod tests {
             SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30),
         );
         let freshness = Freshness::new(start, hour, hour, &Jitter::seeded(1));
-        assert!(freshness.is_due(start - Duration::from_secs(1)));
+        // Another thread's reading of the clock is no step.
+        assert!(!freshness.is_due(start - Duration::from_secs(1)));
+        assert!(freshness.is_due(start - Duration::from_millis(1001)));
+        assert!(freshness.is_expired(start - Duration::from_millis(1001)));
         assert!(freshness.is_usable(start - hour));
         assert!(!freshness.is_usable(start - 2 * hour));
     }

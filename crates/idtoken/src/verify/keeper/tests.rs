@@ -296,6 +296,125 @@ async fn a_removed_key_goes_with_the_next_set() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_an_idle_night_a_removed_key_is_refused_at_once() {
+    let world = World::new(Endpoint::new(both_keys()));
+    assert_eq!(world.verify(1).await, Ok(()));
+    world.endpoint.set(first_keys());
+    world.clock.advance(hours(12));
+    assert_eq!(world.verify(1).await, Err(Kind::UnknownKey));
+    assert_eq!(world.verify(0).await, Ok(()));
+    assert_eq!(world.endpoint.hits(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_seen_before_is_not_believed_past_the_cache_time_either() {
+    let world = World::new(Endpoint::new(both_keys().for_seconds(600)));
+    let jwt = world.token(1);
+    assert_eq!(world.verdict(&jwt).await, Ok(()));
+    world.endpoint.set(first_keys());
+    world.clock.advance(Duration::from_secs(600));
+    assert_eq!(world.verdict(&jwt).await, Err(Kind::UnknownKey));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_down_or_hangs_past_the_cache_time_is_waited_for_once() {
+    for answer in [Answer::Silence, Answer::Refused, Answer::status(404)] {
+        let world = World::with_keys();
+        assert_eq!(world.verify(0).await, Ok(()));
+        world.endpoint.set(answer);
+        world.clock.advance(hours(12));
+        let before = tokio::time::Instant::now();
+        assert_eq!(world.verify(0).await, Ok(()));
+        assert!(before.elapsed() < Duration::from_secs(12));
+        // From here on it is known to be down, and asked again beside the requests.
+        for _ in 0..100 {
+            let before = tokio::time::Instant::now();
+            assert_eq!(world.verify(0).await, Ok(()));
+            assert_eq!(before.elapsed(), Duration::ZERO);
+            world.clock.advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(world.endpoint.hits() > 3);
+        world
+            .endpoint
+            .set(Answer::keys(&[Signer::rsa(1).jwk("k1")]));
+        world.clock.advance(hours(1));
+        assert_eq!(world.verify(0).await, Err(Kind::UnknownKey));
+        assert_eq!(world.verify(1).await, Ok(()));
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+}
+
+/// Polls a verification until it waits for a fetch that never ends, in a runtime of its own.
+fn runtime_with_a_fetch(world: &World, jwt: &str) -> tokio::runtime::Runtime {
+    let runtime = runtime();
+    world.endpoint.then([Answer::Silence]);
+    let fetching = async {
+        let _ = tokio::time::timeout(Duration::from_millis(1), world.verifier.verify(jwt)).await;
+    };
+    runtime.block_on(fetching);
+    runtime
+}
+
+#[test]
+fn a_fetch_lost_with_its_runtime_is_made_again_in_anothers() {
+    let world = World::with_keys();
+    let jwt = world.token(0);
+    // By one who waits for it, and by one who comes later.
+    let first = runtime_with_a_fetch(&world, &jwt);
+    runtime().block_on(async {
+        let mut waiting = std::pin::pin!(world.verdict(&jwt));
+        assert!(futures_poll(waiting.as_mut()).is_pending());
+        first.shutdown_background();
+        assert_eq!(waiting.await, Ok(()));
+    });
+    let world = World::with_keys();
+    runtime_with_a_fetch(&world, &jwt).shutdown_background();
+    assert_eq!(runtime().block_on(world.verdict(&jwt)), Ok(()));
+
+    // With keys in hand, a lost fetch does not turn away those who need a new one.
+    world.clock.advance(Duration::from_secs(11));
+    let newer = world.token(1);
+    runtime_with_a_fetch(&world, &newer).shutdown_background();
+    world.endpoint.set(both_keys());
+    runtime().block_on(async {
+        assert_eq!(world.verdict(&newer).await, Err(Kind::KeysUnavailable));
+        world.clock.advance(Duration::from_millis(100));
+        assert_eq!(world.verdict(&newer).await, Ok(()));
+    });
+}
+
+fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_nobody_drives_any_more_is_not_waited_for() {
+    let world = World::with_keys();
+    let jwt = world.token(0);
+    let idle = std::thread::scope(|scope| {
+        let fetching = scope.spawn(|| runtime_with_a_fetch(&world, &jwt));
+        fetching.join().unwrap()
+    });
+    assert_eq!(world.verdict(&jwt).await, Ok(()));
+    idle.shutdown_background();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_panics_holds_nobody_back() {
+    let world = World::with_keys();
+    world.endpoint.then([Answer::Panic, Answer::Panic]);
+    assert_eq!(world.verify(0).await, Err(Kind::KeysUnavailable));
+    assert_eq!(world.verify(0).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn key_endpoint_500_then_ok() {
     let endpoint = Endpoint::new(first_keys());
     endpoint.then([Answer::status(500), Answer::Refused]);

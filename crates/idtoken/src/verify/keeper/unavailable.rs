@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::COLD_PAUSE;
 use super::fetch::FetchError;
+use super::shared::COLD_PAUSE;
 use crate::flight::FlightError;
 use crate::verify::error::VerifyError;
 

@@ -110,11 +110,35 @@ fn the_first_failure_is_the_verdict() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_are_not_held_are_said_so() {
+async fn explain_fetches_nothing_whatever_the_time() {
     let endpoint = Endpoint::new(Answer::keys(&[Signer::rsa(0).jwk("k0")]));
-    let verifier = builder().transport(endpoint).build().unwrap();
-    let explanation = verifier.explain(&good_token(), at(NOW));
-    assert_eq!(explanation.failure(), Some(Kind::KeysUnavailable));
+    let verifier = builder().transport(endpoint.clone()).build().unwrap();
+    for now in [0, NOW, NOW * 2] {
+        let explanation = verifier.explain(&good_token(), at(now));
+        assert_eq!(explanation.failure(), Some(Kind::KeysUnavailable));
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(endpoint.hits(), 0);
+
     verifier.verify(&good_token()).await.unwrap();
     assert!(verifier.explain(&good_token(), at(NOW)).is_accepted());
+    let unknown = with_header(&json!({"alg": "RS256", "kid": "k9"}));
+    for jwt in [good_token(), unknown] {
+        for now in [0, NOW, NOW + 20_000, NOW * 2] {
+            let _ = verifier.explain(&jwt, at(now));
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(endpoint.hits(), 1);
+}
+
+#[test]
+fn a_key_id_cannot_forge_a_line_of_the_explanation() {
+    let header = json!({"alg": "RS256", "kid": "k\nINFO forged\u{1b}[2J"});
+    let shown = verifier()
+        .explain(&with_header(&header), at(NOW))
+        .to_string();
+    assert!(shown.contains(r"k\nINFO forged"), "{shown}");
+    assert!(shown.lines().all(|line| !line.starts_with("INFO")));
+    assert!(!shown.contains('\u{1b}'));
 }
