@@ -4,7 +4,7 @@ use reqwest::{Client, Request, Response};
 use reqwest_middleware::ClientBuilder;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_idtoken::error::BoxError;
-use tower_idtoken::{AddIdTokenLayer, Header, NotSent, NotSentKind, redirect};
+use tower_idtoken::{AddIdTokenLayer, Existing, Header, NotSent, NotSentKind, redirect};
 
 use crate::{World, server};
 
@@ -77,4 +77,32 @@ async fn a_redirect_to_another_host_does_not_take_the_token_along() {
         let response = send(client.unwrap(), layer, url.clone()).await.unwrap();
         assert_eq!(response.status(), 307, "the redirect is the answer");
     }
+}
+
+#[tokio::test]
+async fn a_redirect_does_not_take_the_callers_own_authorization_along_either() {
+    let world = World::new();
+    let (here, there) = (server::start().await, server::start().await);
+    let own = |client: &Client| {
+        let url = format!("http://{here}/redirect/{}", there.port());
+        let request = client.get(url).header("authorization", "Basic theirs");
+        request.build().unwrap()
+    };
+    let layer = world.layer().existing(Existing::MoveToForwarded);
+
+    let client = Client::new();
+    let request = own(&client);
+    let service = ServiceBuilder::new().layer(layer.clone()).service(client);
+    let error = service.oneshot(request).await.unwrap_err();
+    let not_sent = error.downcast_ref::<NotSent>().unwrap();
+    assert_eq!(not_sent.kind(), NotSentKind::MayBeRedirected);
+
+    let client = Client::builder().redirect(redirect::same_host()).build();
+    let client = client.unwrap();
+    let request = own(&client);
+    let service = ServiceBuilder::new()
+        .layer(layer.assume_no_cross_host_redirects())
+        .service(client);
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 307, "the redirect is the answer");
 }

@@ -48,8 +48,8 @@ impl fmt::Display for NotSent {
                 "an ID token does not travel over plain http, except to this machine; use https",
             )?,
             NotSentKind::MayBeRedirected => f.write_str(
-                "its client may follow a redirect and take the token to another host in this \
-                 header; see `AddIdTokenLayer::assume_no_cross_host_redirects`",
+                "its client may follow a redirect and take a credential to another host in a \
+                 header that it does not drop; see `AddIdTokenLayer::assume_no_cross_host_redirects`",
             )?,
             NotSentKind::NoToken => f.write_str("it needs an ID token and none could be had")?,
             NotSentKind::NotAllowed => f.write_str("the token policy has no rule for its host")?,
@@ -73,8 +73,8 @@ impl Error for NotSent {
 pub enum NotSentKind {
     /// Plain http to another machine would show the token to everyone in between.
     InsecureScheme,
-    /// The client may follow redirects by itself, and would take the header chosen for the token
-    /// to another host.
+    /// The client may follow redirects by itself, and would take the token, or an `Authorization`
+    /// that was moved out of its way, to another host.
     MayBeRedirected,
     /// No token could be had; the [`TokenError`] is the source.
     NoToken,

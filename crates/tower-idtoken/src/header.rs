@@ -63,7 +63,8 @@ impl Placement {
     /// Whether there is a place for a token among `headers`; if not, none need be had.
     ///
     /// `may_be_redirected` says that the client may follow redirects by itself, in which case it
-    /// can be relied on to drop only the headers that HTTP itself knows as credentials.
+    /// can be relied on to drop only the headers that HTTP itself knows as credentials. Neither our
+    /// token may go into another, nor what the caller had in one of these be moved to another.
     #[inline]
     pub(crate) fn wants_token(
         &self,
@@ -73,13 +74,13 @@ impl Placement {
         if self.existing != Existing::Keep && !may_be_redirected {
             return Ok(true);
         }
-        let taken = headers.contains_key(self.main_header());
+        let taken = self.is_taken(headers);
         if taken && self.existing == Existing::Keep {
             return Ok(false);
         }
         let dropped_elsewhere = match self.header {
             Header::Authorization | Header::ProxyAuthorization => {
-                !taken || self.existing != Existing::UseServerless
+                !taken || self.existing == Existing::Replace
             }
             Header::Both | Header::Custom(_) | Header::XServerlessAuthorization => false,
         };
@@ -107,8 +108,9 @@ impl Placement {
             Entry::Occupied(mut place) => match self.existing {
                 Existing::Keep => return,
                 Existing::MoveToForwarded => {
-                    let own = place.insert(bearer);
+                    let mut own = place.insert(bearer);
                     if *main == AUTHORIZATION {
+                        own.set_sensitive(true);
                         headers.insert(X_FORWARDED_AUTHORIZATION, own);
                     }
                 }
@@ -124,6 +126,11 @@ impl Placement {
         if let Some(second) = second {
             headers.insert(X_SERVERLESS_AUTHORIZATION, second);
         }
+    }
+
+    fn is_taken(&self, headers: &HeaderMap) -> bool {
+        headers.contains_key(self.main_header())
+            || (self.header == Header::Both && headers.contains_key(&SERVERLESS))
     }
 
     /// The header that an existing value of which matters.
@@ -219,6 +226,27 @@ mod tests {
     }
 
     #[test]
+    fn to_keep_one_of_both_headers_is_to_add_nothing() {
+        let own = [(X_SERVERLESS_AUTHORIZATION, "Bearer theirs")];
+        let kept = put(Header::Both, Existing::Keep, &own);
+        assert_eq!(kept, "x-serverless-a: Bearer theirs");
+        let both = "a: Bearer ours, x-serverless-a: Bearer ours";
+        assert_eq!(put(Header::Both, Existing::UseServerless, &own), both);
+    }
+
+    #[test]
+    fn what_is_moved_is_marked_sensitive() {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic theirs"));
+        let placement = Placement {
+            existing: Existing::MoveToForwarded,
+            ..Placement::default()
+        };
+        placement.put(&mut headers, OURS);
+        assert!(headers[X_FORWARDED_AUTHORIZATION].is_sensitive());
+    }
+
+    #[test]
     fn other_headers_leave_authorization_alone_and_are_not_clobbered_either() {
         let custom = || Header::Custom(HeaderName::from_static("x-gate"));
         let own = [(AUTHORIZATION, "Basic theirs")];
@@ -278,6 +306,18 @@ mod tests {
             (
                 Header::Authorization,
                 Existing::default(),
+                own.clone(),
+                false,
+            ),
+            (
+                Header::Authorization,
+                Existing::MoveToForwarded,
+                HeaderMap::new(),
+                true,
+            ),
+            (
+                Header::Authorization,
+                Existing::MoveToForwarded,
                 own.clone(),
                 false,
             ),

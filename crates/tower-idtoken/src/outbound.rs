@@ -78,9 +78,10 @@ impl<P> AddIdTokenLayer<P> {
     ///
     /// A `reqwest::Client` follows redirects by itself. It drops `Authorization` and
     /// `Proxy-Authorization` when one leads to another host, but no other header; so by default
-    /// this layer does not send a `reqwest::Request` with the token in any other. Say this of a
-    /// client that was built with [`redirect::same_host`](crate::redirect::same_host) or with
-    /// redirects switched off. It changes nothing for `http::Request`s.
+    /// this layer does not send a `reqwest::Request` with the token in any other, nor one whose own
+    /// `Authorization` it would have to move to another. Say this of a client that was built with
+    /// [`redirect::same_host`](crate::redirect::same_host) or with redirects switched off. It changes
+    /// nothing for `http::Request`s.
     #[must_use]
     pub fn assume_no_cross_host_redirects(mut self) -> Self {
         self.attach.placement.no_cross_host_redirects = true;
