@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test is what it is for")]
 
+mod child;
 mod default;
 mod external_account;
 mod given;
 mod impersonation;
 mod metadata;
 mod presence;
+mod real_addresses;
 mod service_account;
 mod support;
 mod user;

@@ -1,7 +1,5 @@
 //! The metadata server, and what stands between us and it.
 
-use std::process::Command;
-
 use bytes::Bytes;
 use http::{Request, Response};
 use idtoken::source::MetadataServer;
@@ -9,6 +7,7 @@ use idtoken::transport::{ReqwestTransport, Transport};
 use idtoken::{SourceErrorKind, TokenSource};
 use idtoken_emulator::{Emulator, Endpoint, Fault};
 
+use crate::child;
 use crate::support::{HELLO, audience, google};
 
 const IDENTITY_PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/identity";
@@ -58,21 +57,11 @@ async fn child() {
 #[tokio::test]
 async fn requests_are_direct_whatever_the_proxy_variables_say() {
     let (google, proxy) = tokio::join!(google(), google());
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "metadata::child", "--ignored"]);
-    child.env("GCE_METADATA_HOST", google.host());
-    for name in ["NO_PROXY", "no_proxy"] {
-        child.env_remove(name);
-    }
-    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
-        child.env(name, proxy.url());
-    }
-    let output = tokio::task::spawn_blocking(move || child.output().unwrap())
-        .await
-        .unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{shown}");
-    assert!(shown.contains("1 passed"), "{shown}");
+    child::run("metadata::child", |child| {
+        child.env("GCE_METADATA_HOST", google.host());
+        child.envs(child::http_proxy(proxy.url()));
+    })
+    .await;
     assert_eq!(google.hits(Endpoint::Identity), 1);
     assert_eq!(proxy.hits(Endpoint::Identity), 0);
     assert_eq!(proxy.hits(Endpoint::Jwks), 1);

@@ -1,5 +1,7 @@
 //! Where the tokens of `print`, `doctor` and `proxy` come from.
 
+use std::error::Error as _;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +9,6 @@ use clap::Args;
 use idtoken::source::{
     DefaultSource, Environment, Gcloud, Impersonated, MetadataServer, TokenFile,
 };
-use idtoken::transport::ReqwestTransport;
 use idtoken::{Audience, IdToken, SourceError, TokenCache, TokenSource};
 
 use crate::exit::{Exit, Failure};
@@ -63,7 +64,9 @@ impl SourceArgs {
                 self.found(found, target.as_deref())?
             }
             (Kind::File(path), target) => {
-                let found = read_credentials(path).await?;
+                let found = DefaultSource::builder()
+                    .from_file(path)
+                    .map_err(unreadable)?;
                 self.found(found, target.as_deref())?
             }
             (Kind::Metadata, target) => self.metadata(target.as_deref())?,
@@ -210,23 +213,12 @@ impl TokenSource for Source {
     }
 }
 
-async fn read_credentials(path: &PathBuf) -> Result<DefaultSource, Failure> {
-    let fault = |message: &str| Failure::new(Exit::File, format!("{}: {message}", path.display()));
-    let text = tokio::fs::read(path)
-        .await
-        .map_err(|error| fault("cannot be read").with_source(error))?;
-    if text.len() > MAX_CREDENTIALS_BYTES {
-        return Err(fault("is too long for a credentials file"));
+/// A file that is not there is told from one that holds no usable credentials.
+fn unreadable(error: SourceError) -> Failure {
+    let is_io = error.source().is_some_and(|cause| cause.is::<io::Error>());
+    if is_io {
+        Failure::new(Exit::File, "").with_source(error)
+    } else {
+        error.into()
     }
-    let text = String::from_utf8(text).map_err(|_| fault("is not text"))?;
-    let transport = ReqwestTransport::new().map_err(|error| {
-        Failure::new(Exit::Internal, "the HTTP client cannot be set up").with_source(error)
-    })?;
-    DefaultSource::builder()
-        .from_json_with(&text, transport)
-        .map_err(|error| {
-            Failure::new(Exit::Misconfigured, path.display().to_string()).with_source(error)
-        })
 }
-
-const MAX_CREDENTIALS_BYTES: usize = 256 * 1024;

@@ -8,6 +8,7 @@ mod exit_codes;
 mod inspect;
 mod manual;
 mod print;
+mod source;
 mod streams;
 mod support;
 mod verify;

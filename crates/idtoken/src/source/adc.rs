@@ -1,6 +1,8 @@
 //! Application default credentials: what the surroundings say this program is.
 
 use std::fmt;
+#[cfg(feature = "reqwest")]
+use std::path::Path;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -206,6 +208,19 @@ impl DefaultSourceBuilder {
         self.find(transport, without_proxy).await
     }
 
+    /// Takes the credentials file at `path`, of any type, instead of looking; on the ready-made
+    /// transport.
+    ///
+    /// # Errors
+    ///
+    /// As [`default`](super::default()).
+    #[cfg(feature = "reqwest")]
+    pub fn from_file(self, path: impl AsRef<Path>) -> Result<DefaultSource, SourceError> {
+        let file = CredentialsFile::read(path.as_ref())?;
+        let reason = format!("{} was given", path.as_ref().display());
+        self.given(&file, reason, Wire::ready()?)
+    }
+
     /// Takes the text of a credentials file of any type, as a secret store hands it out, instead of
     /// looking; on the ready-made transport.
     ///
@@ -214,11 +229,11 @@ impl DefaultSourceBuilder {
     /// As [`default`](super::default()).
     #[cfg(feature = "reqwest")]
     pub fn from_json(self, json: &str) -> Result<DefaultSource, SourceError> {
-        let (transport, without_proxy) = Wire::ready_transports()?;
-        self.given(json, Wire::new(transport).with_direct(without_proxy))
+        self.given_text(json, Wire::ready()?)
     }
 
-    /// The same, on a transport of your own.
+    /// The same, on a transport of your own, which carries requests to the platform's instance
+    /// metadata as well: let it use no proxy for those.
     ///
     /// ```
     /// use idtoken::source::DefaultSource;
@@ -238,17 +253,26 @@ impl DefaultSourceBuilder {
         json: &str,
         transport: impl Transport,
     ) -> Result<DefaultSource, SourceError> {
-        self.given(json, Wire::new(transport))
+        self.given_text(json, Wire::new(transport))
     }
 
-    fn given(self, json: &str, wire: Wire) -> Result<DefaultSource, SourceError> {
+    fn given_text(self, json: &str, wire: Wire) -> Result<DefaultSource, SourceError> {
         let text = Zeroizing::new(json.to_owned());
         let file = CredentialsFile::parse(text, "the credential given".to_owned())?;
+        self.given(&file, "its text was given".to_owned(), wire)
+    }
+
+    fn given(
+        self,
+        file: &CredentialsFile,
+        reason: String,
+        wire: Wire,
+    ) -> Result<DefaultSource, SourceError> {
         let wire = self.on_its_clock(wire);
         let environment = self.environment.unwrap_or_else(Environment::of_process);
         Ok(DefaultSource {
-            found: Found::read(&file, &self.allowed, &environment, wire)?,
-            reason: "its text was given".to_owned(),
+            found: Found::read(file, &self.allowed, &environment, wire)?,
+            reason,
         })
     }
 
