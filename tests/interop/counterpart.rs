@@ -105,16 +105,20 @@ pub(crate) async fn printed(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+pub(crate) fn told(name: &str) -> Option<OsString> {
+    let value = variable(name);
+    if value.is_none() {
+        println!("{name} is not set: nothing is run");
+    }
+    value
+}
+
 #[allow(
     clippy::disallowed_methods,
     reason = "says whether and with what to run"
 )]
-pub(crate) fn told(variable: &str) -> Option<OsString> {
-    let value = std::env::var_os(variable).filter(|value| !value.is_empty());
-    if value.is_none() {
-        println!("{variable} is not set: nothing is run");
-    }
-    value
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn peers() -> PathBuf {

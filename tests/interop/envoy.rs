@@ -195,7 +195,7 @@ async fn a_caller_accepts_what_envoy_attaches() {
     }
     assert_eq!(google.hits(Endpoint::Identity), 1, "it keeps the token");
     println!(
-        "| Envoy | gcp_authn before `Caller` | the function lets the account in by its number: the tokens hold no e-mail address |"
+        "\n| Envoy | gcp_authn before `Caller` | the function lets the account in by its number: the tokens hold no e-mail address |"
     );
 }
 
@@ -222,5 +222,5 @@ async fn envoy_accepts_what_the_layer_sends() {
         let greeting = answer.text().await.unwrap();
         assert_eq!(greeting, format!("{ATTACHED} by authorization"));
     }
-    println!("| Envoy | `AddIdTokenLayer` before jwt_authn before `Caller` | both let it in |");
+    println!("\n| Envoy | `AddIdTokenLayer` before jwt_authn before `Caller` | both let it in |");
 }

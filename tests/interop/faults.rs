@@ -60,7 +60,7 @@ async fn compare(exchange: &str, endpoint: Endpoint, faults: &[(&str, u64, Fault
         let row = |client: &str, outcome: &Outcome, hits: u64, why: &str| {
             let (came, seconds) = (came(outcome), outcome.seconds);
             println!(
-                "| fault | {exchange}: {fault} | {client} | {came} | {hits} in {seconds:.1} s | \
+                "\n| fault | {exchange}: {fault} | {client} | {came} | {hits} in {seconds:.1} s | \
                  {why} |"
             );
         };

@@ -25,12 +25,12 @@ async fn gcloud_itself_gives_our_source_its_tokens() {
     let token = source().fetch(&audience).await.unwrap();
     assert_eq!(token.claims().email(), Some(CALLER));
     assert_eq!(token.claims().aud().collect::<Vec<_>>(), [AUDIENCE]);
-    println!("| gcloud | service account | a token for our audience, through our source |");
+    println!("\n| gcloud | service account | a token for our audience, through our source |");
 
     let token = source().impersonate(TARGET).fetch(&audience).await.unwrap();
     assert_eq!(token.claims().email(), Some(TARGET));
     assert_eq!(token.claims().aud().collect::<Vec<_>>(), [AUDIENCE]);
-    println!("| gcloud | impersonation | a token for our audience, through our source |");
+    println!("\n| gcloud | impersonation | a token for our audience, through our source |");
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn gcloud_asks_the_metadata_server_for_our_source() {
     // Before it, it asks for one of its own.
     let requests = world.google.requests(Endpoint::Identity);
     assert_eq!(requests[1].query("audience").as_deref(), Some(AUDIENCE));
-    println!("| gcloud | metadata | a token for our audience, through our source |");
+    println!("\n| gcloud | metadata | a token for our audience, through our source |");
 }
 
 /// gcloud as a program that knows where the emulator is.

@@ -42,7 +42,9 @@ async fn google_auth_and_we_accept_and_refuse_the_same_assertions() {
         let theirs = judged(command, &google, AUDIENCE, &tokens).await.remove(0);
         assert_eq!(theirs, expected, "{form}");
         let (tokens, name) = (tokens.len(), client.name());
-        println!("| {name} | IAP, keys as {form} | the same verdicts as ours on {tokens} tokens |");
+        println!(
+            "\n| {name} | IAP, keys as {form} | the same verdicts as ours on {tokens} tokens |"
+        );
     }
 }
 

@@ -17,4 +17,5 @@ mod nginx;
 mod receiver;
 mod tokens;
 mod verdicts;
+mod wire;
 mod world;

@@ -127,7 +127,7 @@ async fn tokens_and_refusals_survive_a_proxy() {
         let why = refused.headers()["www-authenticate"].to_str().unwrap();
         assert!(why.starts_with("Bearer"), "{why}");
         println!(
-            "| nginx | {version:?} between `AddIdTokenLayer` and `Caller` | each header policy's \
+            "\n| nginx | {version:?} between `AddIdTokenLayer` and `Caller` | each header policy's \
              token arrives, and the refusal of a request without |"
         );
     }

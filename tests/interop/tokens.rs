@@ -50,7 +50,13 @@ async fn compare(client: Counterpart) {
             .iter()
             .map(|(_, why)| format!(", but for {why}"))
             .collect();
-        println!("| {name} | {exchange} | the same claims as ours{but} |");
+        println!("\n| {name} | {exchange} | the same claims as ours{but} |");
+    }
+    if client == Counterpart::Rust {
+        println!(
+            "\n| {name} | external_account | does not apply: it has no ID tokens for external \
+             accounts, nor a source to build them from |"
+        );
     }
 }
 
@@ -73,7 +79,7 @@ async fn what_clients_make_of_an_audience_that_must_be_escaped() {
             other => panic!("{other}"),
         };
         println!(
-            "| {} | metadata, an audience with `&` and `#` | {got} |",
+            "\n| {} | metadata, an audience with `&` and `#` | {got} |",
             client.name()
         );
         let ours = world.our_token("metadata", ESCAPED).await;
@@ -84,7 +90,7 @@ async fn what_clients_make_of_an_audience_that_must_be_escaped() {
 /// The claims that differ, and how they do.
 fn differs(client: Counterpart, exchange: &str) -> &'static [(&'static str, &'static str)] {
     match (client, exchange) {
-        // It asks for `useEmailAzp`, which no other client does: the same account, by its name.
+        // It asks for `useEmailAzp`, as recorded in `wire`: the same account, by its name.
         (Counterpart::Node, "impersonated" | "external_account") => &[("azp", "azp")],
         _ => &[],
     }

@@ -42,7 +42,7 @@ async fn we_accept_nothing_that_breaks_a_rule_and_refuse_nothing_that_breaks_non
             all if all == judges.len() => "all".to_owned(),
             _ => names.join(", "),
         };
-        println!("| token | {:03} | {} | {names} |", index + 1, entry.what);
+        println!("\n| token | {:03} | {} | {names} |", index + 1, entry.what);
         assert_eq!(judges[0].1[index], entry.good, "{}: {names}", entry.what);
     }
 }

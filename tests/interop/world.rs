@@ -84,6 +84,13 @@ impl World {
         bearer.strip_prefix("Bearer ").unwrap().to_owned()
     }
 
+    /// The OAuth client of the user's file, which is the audience of the user's tokens.
+    pub(crate) fn user_client_id(&self) -> String {
+        let file = std::fs::read(&self.files["USER_FILE"]).unwrap();
+        let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+        file["client_id"].as_str().unwrap().to_owned()
+    }
+
     /// Tells a client's program where everything is.
     pub(crate) fn describe(&self, command: &mut Command) {
         command
@@ -91,6 +98,8 @@ impl World {
             .envs(self.google.proxy_env(self.home.ca_file()))
             .envs(self.home.env())
             .envs(&self.files)
+            // Or google-auth-library asks gcloud for it, which asks the metadata server on its own.
+            .env("GOOGLE_CLOUD_PROJECT", "shop")
             .env("INTEROP_AUDIENCE", AUDIENCE)
             .env("INTEROP_TARGET", TARGET)
             .env("INTEROP_TOKEN_URL", self.google.token_url())
