@@ -98,13 +98,7 @@ impl<'de> Visitor<'de> for ValueSeed {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        // Below 2^53 every whole number has a float of its own, so that the cast loses nothing.
-        let whole = value.fract() == 0.0 && (0.0..MAX_EXACT_FLOAT).contains(&value);
-        Ok(if whole {
-            Value::Integer(value as u64)
-        } else {
-            Value::Other
-        })
+        Ok(from_float(value))
     }
 
     fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Self::Value, E> {
@@ -136,12 +130,11 @@ impl<'de> Visitor<'de> for ValueSeed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        Nested {
+        let nested = Nested {
             max_members: self.max_members,
             depth: 1,
-        }
-        .visit_map(map)?;
-        Ok(Value::Other)
+        };
+        Ok(nested.walk(map)?.unwrap_or(Value::Other))
     }
 }
 
@@ -161,6 +154,22 @@ impl Nested {
             depth: self.depth + 1,
             ..self
         })
+    }
+
+    /// Walks an object; the number, when it is one in disguise.
+    fn walk<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Value<'de>>, A::Error> {
+        let mut next = map.next_key_seed(TextSeed)?;
+        if next.as_deref() == Some(NUMBER) {
+            return map.next_value_seed(NumberSeed).map(Some);
+        }
+        let deeper = self.deeper()?;
+        let mut names = Names::new(self.max_members);
+        while let Some(name) = next {
+            map.next_value_seed(deeper)?;
+            names.add(name)?;
+            next = map.next_key_seed(TextSeed)?;
+        }
+        Ok(None)
     }
 }
 
@@ -213,14 +222,38 @@ impl<'de> Visitor<'de> for Nested {
         Ok(None)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let deeper = self.deeper()?;
-        let mut names = Names::new(self.max_members);
-        while let Some(name) = map.next_key_seed(TextSeed)? {
-            map.next_value_seed(deeper)?;
-            names.add(name)?;
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        self.walk(map).map(|_| None)
+    }
+}
+
+/// Reads the text of a number behind [`NUMBER`], and refuses a token that made up such a member:
+/// only `serde_json` itself hands over a `String`.
+struct NumberSeed;
+
+impl<'de> DeserializeSeed<'de> for NumberSeed {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NumberSeed {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
+        if let Ok(integer) = text.parse() {
+            return Ok(Value::Integer(integer));
         }
-        Ok(None)
+        match text.parse() {
+            Ok(float) if f64::is_finite(float) => Ok(from_float(float)),
+            _ => Err(E::custom("number out of range")),
+        }
     }
 }
 
@@ -291,6 +324,18 @@ impl<'de> Names<'de> {
     }
 }
 
+fn from_float(value: f64) -> Value<'static> {
+    // Below 2^53 every whole number has a float of its own, so that the cast loses nothing.
+    if value.fract() == 0.0 && (0.0..MAX_EXACT_FLOAT).contains(&value) {
+        Value::Integer(value as u64)
+    } else {
+        Value::Other
+    }
+}
+
+/// Under this name `serde_json` hands over every number as text, in an object of one member, as
+/// soon as any crate in the build turns on its feature `arbitrary_precision`.
+const NUMBER: &str = "$serde_json::private::Number";
 const MAX_DEPTH: usize = 16;
 const INLINE_NAMES: usize = 20;
 const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
@@ -332,6 +377,8 @@ mod tests {
             ("18446744073709551616", Value::Other),
             ("1000.5", Value::Other),
             ("-1", Value::Other),
+            ("-9223372036854775809", Value::Other),
+            ("9007199254740992.0", Value::Other),
             ("-1.0", Value::Other),
             ("1e300", Value::Other),
             ("null", Value::Other),
@@ -372,6 +419,22 @@ mod tests {
             assert_eq!(members(text), None, "{text}");
         }
         assert_eq!(members(" {\n} ").unwrap(), []);
+    }
+
+    /// Whether `serde_json` is built with `arbitrary_precision` or not: `.ci/run features` runs this
+    /// both ways.
+    #[test]
+    fn a_member_cannot_pass_for_a_number() {
+        for text in [
+            r#"{"exp":{"$serde_json::private::Number":"1000"}}"#,
+            r#"{"exp":{"$serde_json::private::Number":1000}}"#,
+            r#"{"exp":{"\u0024serde_json::private::Number":"1000"}}"#,
+            r#"{"exp":[{"$serde_json::private::Number":"1000"}]}"#,
+            r#"{"exp":1e999}"#,
+            r#"{"exp":[1e999]}"#,
+        ] {
+            assert_eq!(members(text), None, "{text}");
+        }
     }
 
     #[test]
