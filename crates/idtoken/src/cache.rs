@@ -42,7 +42,7 @@ use http::HeaderValue;
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub use self::builder::TokenCacheBuilder;
-use self::engine::Engine;
+use self::engine::{Engine, FOREVER};
 use self::slot::Slot;
 use self::table::Table;
 use crate::audience::Audience;
@@ -139,12 +139,17 @@ impl TokenCache {
     ///
     /// The [`TokenError`] of an audience that has no token yet: one that waiting will not mend, or
     /// the last when patience ran out.
+    ///
+    /// # Panics
+    ///
+    /// When polled in a tokio runtime that was built without its timer.
     pub async fn warm_within(
         &self,
         audiences: impl IntoIterator<Item = &Audience>,
         patience: Duration,
     ) -> Result<(), TokenError> {
-        let deadline = Instant::now() + patience;
+        engine::within_runtime()?;
+        let deadline = Instant::now() + patience.min(FOREVER);
         for handle in &self.start_all(audiences) {
             let mut last = Engine::timed_out_after(patience);
             loop {
@@ -217,7 +222,11 @@ impl TokenHandle {
     /// # Errors
     ///
     /// The future resolves to a [`TokenError`] when there is no token and none can be had within
-    /// the fetch timeout.
+    /// the fetch timeout, or when it is polled outside a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// The future does when it has to wait in a tokio runtime that was built without its timer.
     ///
     /// # Cancel safety
     ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::TokenCache;
-use super::engine::{Engine, Limits};
+use super::engine::{Engine, FOREVER, Limits};
 use super::meter::Meter;
 use super::schedule::{DEFAULT_MARGIN, DEFAULT_PAUSE, Schedule};
 use super::table::Table;
@@ -99,9 +99,9 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
     }
 
     /// How long one fetch may take, and so the longest that a request waits for it; 10 s by
-    /// default.
+    /// default, a year at the most.
     pub fn fetch_timeout(mut self, timeout: Duration) -> Self {
-        self.fetch_timeout = timeout;
+        self.fetch_timeout = timeout.min(FOREVER);
         self
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
@@ -83,11 +84,16 @@ impl Engine {
     /// Starts the refresh that is due, unless somebody has within the pause.
     #[cold]
     fn refresh(self: &Arc<Self>, slot: &Arc<Slot>, now: SystemTime) {
-        if slot.refresh.take(now, self.schedule.pause) {
-            // A refresh may have landed since the caller looked. Outside a runtime nothing can be
-            // started; a caller inside one will come.
+        // Outside a runtime nothing can be started: the claim is left to a caller inside one.
+        if within_runtime().is_ok() && slot.refresh.take(now, self.schedule.pause) {
+            // A refresh may have landed since the caller looked, or the source have asked to be left
+            // alone for longer than the pause.
+            let known = |now| {
+                let fresh = slot.fresh(now).map(Ok);
+                fresh.or_else(|| slot.recent_failure(now).map(Err))
+            };
             let _ = slot.flight.enter(
-                || slot.fresh(self.clock.now()).map(Ok),
+                || known(self.clock.now()),
                 || self.attempt(slot, Purpose::Refresh),
             );
         }
@@ -107,6 +113,7 @@ impl Engine {
         self: Arc<Self>,
         slot: Arc<Slot>,
     ) -> Result<HeaderValue, TokenError> {
+        within_runtime()?;
         self.meter.miss();
         // The flight keeps to the timeout itself; the grace is for one whose runtime nobody drives
         // any more.
@@ -292,6 +299,12 @@ impl Drop for PanicGuard {
     }
 }
 
+/// Waiting takes a runtime as much as fetching does.
+pub(super) fn within_runtime() -> Result<(), TokenError> {
+    let found = Handle::try_current().map(drop);
+    found.map_err(|_| flight_error(FlightError::NoRuntime))
+}
+
 fn flight_error(error: FlightError) -> TokenError {
     match error {
         FlightError::Lost => TokenError::new(
@@ -307,3 +320,6 @@ fn flight_error(error: FlightError) -> TokenError {
 
 /// How much longer than its timeout a fetch is waited for, and may hold its place.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
+
+/// As long as anybody waits: a year, for an `Instant` has an end.
+pub(super) const FOREVER: Duration = Duration::from_secs(365 * 86_400);

@@ -208,7 +208,7 @@ impl Slot {
     }
 
     /// The last failure, while it is too soon to try again.
-    fn recent_failure(&self, now: SystemTime) -> Option<TokenError> {
+    pub(crate) fn recent_failure(&self, now: SystemTime) -> Option<TokenError> {
         let failures = self.failures();
         let failure = failures.as_ref()?;
         // Recent by both clocks: one that steps back must not make it recent once more.

@@ -20,6 +20,8 @@ enum Mood {
         exp: u64,
     },
     Fails(SourceErrorKind),
+    /// Fails, and asks to be left alone for this many seconds.
+    Busy(u64),
     ForAnother,
     Hangs,
     Panics,
@@ -52,6 +54,10 @@ impl Google {
             Mood::Gives(lifetime) => token(audience.as_str(), now, now + lifetime, number),
             Mood::Repeats { exp } => token(audience.as_str(), exp - 3600, exp, 0),
             Mood::Fails(kind) => Err(SourceError::new(kind, "test", "as this test wants")),
+            Mood::Busy(seconds) => {
+                let error = SourceError::new(SourceErrorKind::Transient, "test", "as asked");
+                Err(error.with_retry_after(Some(Duration::from_secs(seconds))))
+            }
             Mood::ForAnother => token("https://another.example", now, now + 3600, number),
             Mood::Hangs => std::future::pending().await,
             Mood::Panics => panic!("as this test wants"),
@@ -133,6 +139,19 @@ async fn settle() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
+}
+
+/// The wall clock goes on by `seconds` together with the monotonic one.
+async fn live(world: &World, seconds: u64) {
+    world.pass(seconds);
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -537,13 +556,80 @@ fn build_needs_no_runtime_and_bearer_outside_one_is_an_error() {
 }
 
 #[test]
-fn two_runtimes_one_after_the_other_do_not_hang() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
+fn outside_a_runtime_a_fetch_under_way_is_not_waited_for() {
+    let world = World::new();
+    world.hold();
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let runtime = runtime();
+    runtime.block_on(async {
+        let mut inside = Box::pin(world.hello.bearer());
+        assert!(inside.as_mut().poll(&mut cx).is_pending());
+    });
+    let mut outside = Box::pin(world.hello.bearer());
+    let Poll::Ready(Err(error)) = outside.as_mut().poll(&mut cx) else {
+        panic!("must be ready")
     };
+    assert_eq!(error.kind(), TokenErrorKind::NoRuntime);
+    let hello = audience("hello");
+    let mut warming = Box::pin(world.cache.warm_within([&hello], Duration::from_secs(1)));
+    let Poll::Ready(Err(error)) = warming.as_mut().poll(&mut cx) else {
+        panic!("must be ready")
+    };
+    assert_eq!(error.kind(), TokenErrorKind::NoRuntime);
+}
+
+#[test]
+fn a_look_from_outside_a_runtime_leaves_the_refresh_to_one_from_inside() {
+    let world = World::new();
+    let runtime = runtime();
+    runtime.block_on(world.hello.bearer()).unwrap();
+    world.pass(3400);
+    world.hello.try_bearer().unwrap();
+    runtime.block_on(async {
+        world.hello.try_bearer().unwrap();
+        settle().await;
+    });
+    assert_eq!(world.fetches(), 2);
+}
+
+#[tokio::test]
+async fn limits_without_end_are_no_panic() {
+    for (jitter, fetches) in [(Duration::ZERO, 2), (Duration::MAX, 1)] {
+        let world = World::with(|builder| {
+            builder
+                .fetch_timeout(Duration::MAX)
+                .refresh_jitter(jitter)
+                .refresh_margin(Duration::MAX)
+                .retry_pause(Duration::MAX)
+                .max_audiences(usize::MAX)
+                .max_fetches(usize::MAX)
+        });
+        let hello = audience("hello");
+        let warming = world.cache.warm_within([&hello], Duration::MAX);
+        warming.await.unwrap();
+        world.hello.bearer().await.unwrap();
+        settle().await;
+        assert_eq!(world.fetches(), fetches);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_asks_for_a_longer_pause_gets_it_while_an_old_token_serves() {
+    let world = World::new();
+    world.hello.bearer().await.unwrap();
+    live(&world, 3376).await;
+    world.mood(Mood::Busy(30));
+    for _ in 0..200 {
+        world.hello.bearer().await.unwrap();
+        settle().await;
+        live(&world, 1).await;
+    }
+    let tries = world.fetches() - 1;
+    assert!((5..=7).contains(&tries), "{tries} tries in 200 s");
+}
+
+#[test]
+fn two_runtimes_one_after_the_other_do_not_hang() {
     let world = World::new();
     world.hold();
     let first = runtime();
@@ -574,12 +660,6 @@ async fn a_clock_that_steps_back_during_an_outage_serves_no_token_past_its_end()
         world.hello.try_bearer().is_none(),
         "the monotonic clock says that it has ended"
     );
-}
-
-/// The wall clock goes on by `seconds` together with the monotonic one.
-async fn live(world: &World, seconds: u64) {
-    world.pass(seconds);
-    tokio::time::advance(Duration::from_secs(seconds)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -784,12 +864,6 @@ async fn jitter_spreads_the_refreshes_of_instances_that_started_together() {
 fn two_runtimes_at_once_share_one_cache_and_none_hangs() {
     let world = World::with(|builder| builder.fetch_timeout(Duration::from_millis(50)));
     world.mood(Mood::Hangs);
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-    };
     // The first starts the flight and then nobody drives it.
     let idle = runtime();
     let stranded = world.hello.bearer();
@@ -812,18 +886,14 @@ fn metrics_count_hits_misses_refreshes_failures_and_ages_without_audiences() {
     let recorder = DebuggingRecorder::new();
     let snapshots = recorder.snapshotter();
     let world = metrics::with_local_recorder(&recorder, World::new);
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap()
-        .block_on(async {
-            world.hello.bearer().await.unwrap();
-            world.hello.bearer().await.unwrap();
-            world.pass(3400);
-            world.mood(Mood::Fails(SourceErrorKind::Refused));
-            world.hello.bearer().await.unwrap();
-            settle().await;
-        });
+    runtime().block_on(async {
+        world.hello.bearer().await.unwrap();
+        world.hello.bearer().await.unwrap();
+        world.pass(3400);
+        world.mood(Mood::Fails(SourceErrorKind::Refused));
+        world.hello.bearer().await.unwrap();
+        settle().await;
+    });
     let mut seen: Vec<_> = snapshots
         .snapshot()
         .into_vec()
