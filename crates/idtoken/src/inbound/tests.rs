@@ -1,4 +1,7 @@
+use http::HeaderValue;
+
 use super::*;
+use crate::verify::VerifyError;
 
 fn map(headers: &[(&'static str, &[u8])]) -> HeaderMap {
     let mut map = HeaderMap::new();

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
 /// As much of a JSON value as a header field or a known claim can need.
 #[derive(Clone, Debug, PartialEq)]
@@ -244,6 +244,10 @@ impl<'de> Visitor<'de> for NumberSeed {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a number")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Err(E::invalid_type(Unexpected::Str(text), &self))
     }
 
     fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
