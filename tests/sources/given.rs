@@ -4,10 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use idtoken::clock::ManualClock;
 use idtoken::source::{Gcloud, StaticToken, TokenFile, TokenVariable, from_fn};
-use idtoken::{IdToken, SourceErrorKind, TokenCache, TokenSource};
-use idtoken_emulator::TokenRequest;
+use idtoken::{IdToken, SourceErrorKind, TokenCache, TokenErrorKind, TokenSource};
+use idtoken_emulator::{Emulator, TokenRequest};
 
+use crate::child;
 use crate::support::{HELLO, assert_no_secret, audience, google};
 
 #[tokio::test]
@@ -53,6 +55,7 @@ async fn a_variable_that_is_not_set_is_named() {
         error.to_string().contains("IDTOKEN_NOT_SET is not set"),
         "{error}"
     );
+    assert!(error.advice().is_some(), "{error}");
     // One that is set, and is no token.
     let error = TokenVariable::new("PATH")
         .fetch(&audience(HELLO))
@@ -60,6 +63,74 @@ async fn a_variable_that_is_not_set_is_named() {
         .unwrap_err();
     assert!(
         error.to_string().contains("PATH holds no ID token"),
+        "{error}"
+    );
+}
+
+/// Not a test of its own: what the child below does.
+#[tokio::test]
+#[ignore = "run by the test below, in a process with the variable"]
+async fn child_with_a_variable() {
+    let token = TokenVariable::new("HELLO_ID_TOKEN");
+    let token = token.fetch(&audience(HELLO)).await.unwrap();
+    assert_eq!(token.claims().aud().collect::<Vec<_>>(), [HELLO]);
+}
+
+#[tokio::test]
+async fn a_token_in_a_variable_is_taken_with_white_space_around_it() {
+    let jwt = google().await.mint(&TokenRequest::new(HELLO));
+    child::run("given::child_with_a_variable", |child| {
+        child.env("HELLO_ID_TOKEN", format!(" {jwt}\n"));
+    })
+    .await;
+}
+
+/// Not a test of its own: what the child below does.
+#[tokio::test]
+#[ignore = "run by the test below, in a process with the variable"]
+async fn child_with_an_old_variable() {
+    let tokens = TokenCache::new(TokenVariable::new("HELLO_ID_TOKEN"));
+    assert_ended(&tokens, "HELLO_ID_TOKEN holds a token that expired").await;
+}
+
+#[tokio::test]
+async fn a_given_token_that_has_ended_says_so_and_not_the_clock() {
+    let clock = ManualClock::starting_now();
+    let google = Emulator::builder()
+        .clock(clock.clone())
+        .start()
+        .await
+        .unwrap();
+    let jwt = google.mint(&TokenRequest::new(HELLO).lifetime(Duration::from_secs(60)));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), &jwt).unwrap();
+    let given = StaticToken::new(&jwt).unwrap().with_clock(clock.clone());
+    let in_file = TokenFile::new(file.path()).with_clock(clock.clone());
+    given.fetch(&audience(HELLO)).await.unwrap();
+    in_file.fetch(&audience(HELLO)).await.unwrap();
+
+    clock.advance(Duration::from_secs(59 + 3));
+    let given = TokenCache::builder(given).clock(clock.clone()).build();
+    assert_ended(&given, "the token expired 2 s ago and is not renewed").await;
+    let in_file = TokenCache::builder(in_file).clock(clock).build();
+    assert_ended(&in_file, "holds a token that expired 2 s ago").await;
+
+    let old = TokenRequest::new(HELLO).lifetime(Duration::ZERO);
+    let old = crate::support::google().await.mint(&old);
+    child::run("given::child_with_an_old_variable", |child| {
+        child.env("HELLO_ID_TOKEN", old);
+    })
+    .await;
+}
+
+async fn assert_ended(tokens: &TokenCache, words: &str) {
+    let error = tokens.handle(&audience(HELLO)).bearer().await.unwrap_err();
+    let kind = TokenErrorKind::Source(SourceErrorKind::Misconfigured);
+    assert_eq!(error.kind(), kind);
+    let error = error.source_error().unwrap();
+    assert!(error.to_string().contains(words), "{error}");
+    assert!(
+        error.advice().is_some() && !error.to_string().contains("clock"),
         "{error}"
     );
 }

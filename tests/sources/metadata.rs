@@ -1,7 +1,12 @@
 //! The metadata server, and what stands between us and it.
 
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response};
+use idtoken::clock::ManualClock;
 use idtoken::source::MetadataServer;
 use idtoken::transport::{ReqwestTransport, Transport};
 use idtoken::{SourceErrorKind, TokenSource};
@@ -11,6 +16,35 @@ use crate::child;
 use crate::support::{HELLO, audience, google};
 
 const IDENTITY_PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/identity";
+
+#[tokio::test]
+async fn the_metadata_server_tells_its_email_and_universe() {
+    let google = google().await;
+    let source = metadata(&google);
+    assert_eq!(
+        source.email().await.unwrap(),
+        google.default_account().email()
+    );
+    assert_eq!(source.universe_domain().await.unwrap(), "googleapis.com");
+    let flavored = |status, body: &'static str| {
+        let answer = Response::builder().status(status);
+        let answer = answer.header("metadata-flavor", "Google");
+        Fault::Respond(answer.body(Bytes::from_static(body.as_bytes())).unwrap())
+    };
+    for (answer, universe) in [
+        (flavored(200, "example.goog\n"), "example.goog"),
+        (flavored(200, ""), "googleapis.com"),
+        (flavored(404, "not found"), "googleapis.com"),
+    ] {
+        google.fail_times(Endpoint::Metadata, 1, answer);
+        assert_eq!(source.universe_domain().await.unwrap(), universe);
+    }
+    for answer in [flavored(403, "no"), Fault::Garbage] {
+        google.fail_times(Endpoint::Metadata, 2, answer);
+        source.universe_domain().await.unwrap_err();
+        source.email().await.unwrap_err();
+    }
+}
 
 fn metadata(google: &Emulator) -> MetadataServer {
     MetadataServer::builder()
@@ -39,6 +73,54 @@ async fn gke_that_is_starting_is_waited_for() {
     google.fail_times(Endpoint::Identity, 1, Fault::Status(503));
     metadata(&google).fetch(&audience(HELLO)).await.unwrap();
     assert_eq!(google.hits(Endpoint::Identity), 4);
+}
+
+/// Collects what is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_warned_of_even_when_the_answer_is_good() {
+    let google = google().await;
+    for (ahead, warned) in [(Duration::ZERO, false), (Duration::from_secs(120), true)] {
+        let (log, clock) = (Log::default(), ManualClock::starting_now());
+        clock.advance(ahead);
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let _on_this_thread = tracing::subscriber::set_default(subscriber.finish());
+        let source = MetadataServer::builder().host(google.host()).clock(clock);
+        source
+            .build()
+            .unwrap()
+            .fetch(&audience(HELLO))
+            .await
+            .unwrap();
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(log.contains("a clock is off"), warned, "{log}");
+        if warned {
+            // To the second, but for the time that the exchange took.
+            let by = [
+                "clock is 119 s ahead",
+                "clock is 120 s ahead",
+                "clock is 121 s ahead",
+            ];
+            assert!(by.iter().any(|words| log.contains(words)), "{log}");
+        }
+    }
 }
 
 /// Not a test of its own: what the child below does.

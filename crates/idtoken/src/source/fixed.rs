@@ -10,10 +10,12 @@ use super::TokenSource;
 use super::adc::Environment;
 use super::file::read_text;
 use crate::audience::Audience;
+use crate::clock::{Clock, SharedClock};
 use crate::error::{SourceError, SourceErrorKind};
 use crate::token::{IdToken, InvalidToken};
 
-/// One token, given. It serves its own audience until it expires, and is not renewed.
+/// One token, given. It serves its own audience until it expires, and is not renewed: from then on
+/// there is an error that says so.
 ///
 /// ```
 /// use idtoken::source::StaticToken;
@@ -25,6 +27,7 @@ use crate::token::{IdToken, InvalidToken};
 #[derive(Clone, Debug)]
 pub struct StaticToken {
     token: IdToken,
+    clock: SharedClock,
 }
 
 impl StaticToken {
@@ -34,13 +37,28 @@ impl StaticToken {
     ///
     /// As [`IdToken::new`].
     pub fn new(jwt: &str) -> Result<Self, InvalidToken> {
-        IdToken::new(jwt).map(|token| Self { token })
+        let token = IdToken::new(jwt)?;
+        let clock = SharedClock::default();
+        Ok(Self { token, clock })
+    }
+
+    /// Reads the time from `clock`, to tell whether the token has ended.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = SharedClock::new(clock);
+        self
     }
 }
 
 impl TokenSource for StaticToken {
     async fn fetch(&self, _: &Audience) -> Result<IdToken, SourceError> {
-        Ok(self.token.clone())
+        let fail = |problem: &str| {
+            let message = format!("the token {problem}");
+            SourceError::new(SourceErrorKind::Misconfigured, "given token", message)
+        };
+        unless_ended(self.token.clone(), &self.clock, fail).map_err(|error| {
+            error.with_advice("give a new one, or take a source that makes tokens")
+        })
     }
 }
 
@@ -55,6 +73,7 @@ impl TokenSource for StaticToken {
 #[derive(Clone, Debug)]
 pub struct TokenFile {
     path: PathBuf,
+    clock: SharedClock,
 }
 
 impl TokenFile {
@@ -62,7 +81,15 @@ impl TokenFile {
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
+            clock: SharedClock::default(),
         }
+    }
+
+    /// Reads the time from `clock`, to tell whether the token has ended.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = SharedClock::new(clock);
+        self
     }
 }
 
@@ -73,7 +100,12 @@ impl TokenSource for TokenFile {
             SourceError::new(SourceErrorKind::Misconfigured, "token file", message)
         };
         let text = read_text(&self.path, fail)?;
-        IdToken::new(text.trim()).map_err(|error| fail("holds no ID token").with_cause(error))
+        let token = IdToken::new(text.trim())
+            .map_err(|error| fail("holds no ID token").with_cause(error))?;
+        unless_ended(token, &self.clock, |problem| {
+            fail(&format!("holds a token that {problem}"))
+        })
+        .map_err(|error| error.with_advice("whatever keeps the file fresh has stopped doing so"))
     }
 }
 
@@ -87,12 +119,23 @@ impl TokenSource for TokenFile {
 #[derive(Clone, Debug)]
 pub struct TokenVariable {
     name: String,
+    clock: SharedClock,
 }
 
 impl TokenVariable {
     /// The token in the variable `name`, read at each fetch.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into() }
+        Self {
+            name: name.into(),
+            clock: SharedClock::default(),
+        }
+    }
+
+    /// Reads the time from `clock`, to tell whether the token has ended.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = SharedClock::new(clock);
+        self
     }
 }
 
@@ -103,8 +146,30 @@ impl TokenSource for TokenVariable {
             SourceError::new(SourceErrorKind::Misconfigured, "token variable", message)
         };
         let text = Environment::variable_of_process(&self.name).map(Zeroizing::new);
-        let text = text.ok_or_else(|| fail("is not set"))?;
-        IdToken::new(text.trim()).map_err(|error| fail("holds no ID token").with_cause(error))
+        let text = text.ok_or_else(|| {
+            fail("is not set").with_advice("export it in the environment of this very process")
+        })?;
+        let token = IdToken::new(text.trim())
+            .map_err(|error| fail("holds no ID token").with_cause(error))?;
+        unless_ended(token, &self.clock, |problem| {
+            fail(&format!("holds a token that {problem}"))
+        })
+        .map_err(|error| error.with_advice("set it to a new one and start again"))
+    }
+}
+
+/// A token that has ended is an error of its own here: nobody renews it, and no clock is wrong.
+fn unless_ended(
+    token: IdToken,
+    clock: &SharedClock,
+    fail: impl FnOnce(&str) -> SourceError,
+) -> Result<IdToken, SourceError> {
+    match clock.0.now().duration_since(token.expires_at()) {
+        Err(_) => Ok(token),
+        Ok(ago) => {
+            let problem = format!("expired {} s ago and is not renewed", ago.as_secs());
+            Err(fail(&problem))
+        }
     }
 }
 
