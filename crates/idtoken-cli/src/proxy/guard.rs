@@ -2,11 +2,13 @@
 //!
 //! A browser carries out requests for every page it shows. Two ways lead from a foreign page to a
 //! local port: a request across sites, and a name of the page's own that suddenly means this
-//! machine (DNS rebinding). Both are told by headers that the page cannot change.
+//! machine (DNS rebinding). Both are told by headers that the page cannot change: `Origin`, which
+//! comes with whatever changes something and with every WebSocket, and Fetch Metadata, which comes
+//! with all the rest.
 
-use http::header::HOST;
+use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 /// Why a request is turned away.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,7 +35,7 @@ pub(super) fn check<B>(request: &Request<B>, allow_remote: bool) -> Result<(), T
     if !allow_remote && !is_local(request) {
         return Err(Trespass::ForeignHost);
     }
-    if is_cross_site(request.method(), request.headers()) {
+    if is_cross_site(request.method(), request.headers()) || !is_own_origin(request) {
         return Err(Trespass::CrossSite);
     }
     Ok(())
@@ -46,11 +48,7 @@ fn is_local<B>(request: &Request<B>) -> bool {
     if hosts.next().is_some() {
         return false;
     }
-    let named = host.map(|host| {
-        host.to_str()
-            .ok()
-            .and_then(|host| host.parse::<Authority>().ok())
-    });
+    let named = host.map(authority_of);
     match (named, request.uri().authority()) {
         (Some(None), _) => false,
         (Some(Some(host)), None) => is_loopback(&host),
@@ -59,6 +57,33 @@ fn is_local<B>(request: &Request<B>) -> bool {
         // HTTP/1.0 needs no host, and no browser speaks it.
         (None, None) => true,
     }
+}
+
+/// Whether the page that asks, if one does, is one of this proxy's own, or one that another
+/// program on this machine serves. A page that has no origin to show says `null`.
+fn is_own_origin<B>(request: &Request<B>) -> bool {
+    let host = match request.uri().authority() {
+        Some(authority) => Some(authority.clone()),
+        None => request.headers().get(HOST).and_then(authority_of),
+    };
+    let mut origins = request.headers().get_all(ORIGIN).iter();
+    origins.all(|origin| {
+        let origin = origin.to_str().ok().and_then(|origin| {
+            let (scheme, rest) = origin.split_once("://")?;
+            let authority = rest.parse::<Authority>().ok()?;
+            matches!(scheme, "http" | "https").then_some(authority)
+        });
+        match (origin, &host) {
+            (Some(origin), Some(host)) => {
+                origin == *host || (is_loopback(&origin) && is_loopback(host))
+            }
+            _ => false,
+        }
+    })
+}
+
+fn authority_of(value: &HeaderValue) -> Option<Authority> {
+    value.to_str().ok()?.parse().ok()
 }
 
 fn is_loopback(authority: &Authority) -> bool {
@@ -136,6 +161,35 @@ mod tests {
                 "{method} {headers:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_origin_elsewhere_is_turned_away() {
+        for (host, origin, allowed) in [
+            ("localhost:8080", "http://localhost:8080", true),
+            ("127.0.0.1:8080", "http://localhost:3000", true),
+            ("localhost:8080", "https://[::1]:3000", true),
+            ("box.example:8080", "http://box.example:8080", true),
+            ("localhost:8080", "https://evil.example", false),
+            ("localhost:8080", "http://localhost.evil.example", false),
+            ("localhost:8080", "null", false),
+            ("localhost:8080", "", false),
+            ("localhost:8080", "chrome-extension://localhost", false),
+            ("box.example:8080", "http://localhost:8080", false),
+            ("box.example:8080", "http://box.example", false),
+        ] {
+            for method in ["GET", "POST"] {
+                let request = request(method, "/", &[("host", host), ("origin", origin)]);
+                assert_eq!(check(&request, true).is_ok(), allowed, "{host} {origin}");
+            }
+            // HTTP/2 says its host in the target.
+            let request = request("GET", &format!("http://{host}/"), &[("origin", origin)]);
+            assert_eq!(check(&request, true).is_ok(), allowed, "{host} {origin}");
+        }
+        let (own, other) = ("http://localhost", "https://evil.example");
+        let headers = [("host", "localhost"), ("origin", own), ("origin", other)];
+        let twice = request("GET", "/", &headers);
+        assert_eq!(check(&twice, false), Err(Trespass::CrossSite));
     }
 
     #[test]

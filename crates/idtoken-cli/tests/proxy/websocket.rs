@@ -5,7 +5,8 @@ use axum::extract::WebSocketUpgrade;
 use axum::extract::ws::WebSocket;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::support::World;
@@ -47,6 +48,32 @@ async fn messages_go_there_and_back_and_the_handshake_carries_a_token() {
     );
     socket.close(None).await.unwrap();
     while let Some(Ok(_)) = socket.next().await {}
+    world.proxy.end().await;
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_gets_no_websocket() {
+    let world = World::around(echo(), "").await;
+    // Browsers say where a handshake comes from, and nothing else about it.
+    for (origin, status) in [
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://localhost:3000", 101),
+    ] {
+        let stream = TcpStream::connect(world.proxy.address()).await.unwrap();
+        let url = format!("ws://{}/echo", world.proxy.address());
+        let mut request = url.into_client_request().unwrap();
+        request
+            .headers_mut()
+            .insert("origin", origin.parse().unwrap());
+        let answered = match client_async(request, stream).await {
+            Ok((_, answer)) => answer.status(),
+            Err(Error::Http(answer)) => answer.status(),
+            Err(error) => panic!("{origin}: {error}"),
+        };
+        assert_eq!(answered, status, "{origin}");
+    }
+    assert_eq!(world.service.visits().len(), 1);
     world.proxy.end().await;
 }
 
