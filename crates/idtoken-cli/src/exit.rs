@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use idtoken::{SourceError, SourceErrorKind, TokenError, TokenErrorKind, VerifyErrorKind};
 use serde_json::json;
 
-use crate::output::{Output, printable};
+use crate::output::{Output, printable, without_tokens};
 
 /// Why the program ends. The numbers are part of the interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -195,7 +195,7 @@ impl Failure {
             line.push_str(&text);
             next = error.source();
         }
-        printable(&line)
+        without_tokens(&printable(&line))
     }
 
     /// Tells it on standard error, and gives the code to end with.

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
 
@@ -56,10 +56,21 @@ impl Output {
         self.tell_raw(&format!("{ERROR}idtoken{ERROR:#}: {line}"));
     }
 
+    /// Says what does not keep the program from going on.
+    pub(crate) fn warn(&self, line: &str) {
+        if self.json {
+            self.tell_raw(&json!({ "warning": line }).to_string());
+        } else {
+            self.tell(line);
+        }
+    }
+
     /// Writes a line to standard error. There is nobody to tell when that fails.
+    ///
+    /// Terminals are looked at and logs are kept, so no token gets here, wherever it came from.
     pub(crate) fn tell_raw(&self, line: &str) {
         let mut stderr = AutoStream::new(io::stderr().lock(), self.choice(&io::stderr()));
-        let _ = writeln!(stderr, "{line}");
+        let _ = writeln!(stderr, "{}", without_tokens(line));
     }
 
     /// Whether somebody watches standard error who would like to see that something goes on.
@@ -95,6 +106,30 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// Puts a remark in the place of each word that starts as a token of Google's does, in whatever
+/// case: what people paste into the wrong place comes back in messages about it.
+pub(crate) fn without_tokens(text: &str) -> String {
+    let is_part =
+        |character: char| character.is_ascii_alphanumeric() || "-_.=+~".contains(character);
+    text.split_inclusive(|character| !is_part(character))
+        .map(|word| {
+            let body = word.trim_end_matches(|character| !is_part(character));
+            let small = body.to_ascii_lowercase();
+            let starts = TOKEN_STARTS.iter().filter_map(|start| small.find(start));
+            match starts.min() {
+                Some(at) if body.len() - at > SHORTEST_TOKEN => {
+                    format!("{}[token]{}", &body[..at], &word[body.len()..])
+                }
+                _ => word.to_owned(),
+            }
+        })
+        .collect()
+}
+
+/// JWTs, since their header is JSON, and access tokens.
+const TOKEN_STARTS: [&str; 2] = ["eyj", "ya29."];
+const SHORTEST_TOKEN: usize = 12;
+
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -114,5 +149,27 @@ mod tests {
             "a\\u{1b}[2Jb\\u{7}\\u{9b}31m\\u{202e}c\\u{d}\\n"
         );
         assert_eq!(printable("grüße 世界"), "grüße 世界");
+    }
+
+    #[test]
+    fn words_like_tokens_are_not_repeated() {
+        for (text, shown) in [
+            (
+                "argument 'eyJhbGciOi.eyJpc3Mi.c2ln' found",
+                "argument '[token]' found",
+            ),
+            (
+                "'http://x/?t=eyJhbGciOi.eyJpc3Mi.c2ln'",
+                "'http://x/?t=[token]'",
+            ),
+            ("ya29.a0AfB_by0123456789 übrig", "[token] übrig"),
+            ("eyJ", "eyJ"),
+            (
+                "https://hello-abc.a.run.app, 'keyJar'",
+                "https://hello-abc.a.run.app, 'keyJar'",
+            ),
+        ] {
+            assert_eq!(without_tokens(text), shown);
+        }
     }
 }

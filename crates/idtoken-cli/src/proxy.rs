@@ -102,17 +102,18 @@ pub(crate) async fn run(args: &ProxyArgs, output: &Output) -> Result<ExitCode, F
         Some(audience) => audience.clone(),
         None => args.upstream.audience()?,
     };
-    let opened = args.source.open().await?;
-    let identity = opened.description().to_owned();
-    let tokens = opened.into_tokens();
-    let first = {
+    let (identity, tokens, first) = {
         let _progress = Progress::start(output, "asking for the first token");
-        tokens.handle(&audience).bearer().await
+        let opened = args.source.open().await?;
+        let identity = opened.description().to_owned();
+        let tokens = opened.into_tokens();
+        let first = tokens.handle(&audience).bearer().await;
+        (identity, tokens, first)
     };
     match first {
         Err(error) if error.is_transient() => {
             let failure = Failure::from(error);
-            output.tell(&format!("no token yet, going on without: {failure}"));
+            output.warn(&format!("no token yet, going on without: {failure}"));
         }
         Err(error) => return Err(error.into()),
         Ok(_) => {}
@@ -137,7 +138,12 @@ pub(crate) async fn run(args: &ProxyArgs, output: &Output) -> Result<ExitCode, F
         args.allow_remote,
         log::Log::new(output, args.verbose),
     );
-    server::serve(listener, Arc::new(forwarder), GRACE).await;
+    let forwarder = Arc::new(forwarder);
+    let answer = move |request, slot| {
+        let forwarder = Arc::clone(&forwarder);
+        async move { forwarder.answer(request, slot).await }
+    };
+    server::serve(listener, server::MAX_CONNECTIONS, answer, GRACE).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -178,14 +184,15 @@ fn announce(
             "listening": format!("http://{address}"),
             "upstream": args.upstream.as_str(),
         });
-        return output.write(&format!("{event}\n"));
+        output.write(&format!("{event}\n"))?;
+    } else {
+        output.tell_raw(&format!(
+            "http://{address} is now {}\n{DIM}tokens for {audience} from {identity}{DIM:#}",
+            args.upstream.as_str(),
+        ));
     }
-    output.tell_raw(&format!(
-        "http://{address} is now {}\n{DIM}tokens for {audience} from {identity}{DIM:#}",
-        args.upstream.as_str(),
-    ));
     if args.allow_remote {
-        output.tell("whoever reaches this address acts with your identity");
+        output.warn("whoever reaches this address acts with your identity");
     }
     Ok(())
 }

@@ -40,6 +40,33 @@ async fn wrong_words_are_2() {
     }
 }
 
+/// The scan in `Run::end` looks at both outputs.
+#[tokio::test]
+async fn a_token_in_the_wrong_place_is_not_repeated() {
+    let world = World::new().await;
+    let token = world.google.mint(&TokenRequest::new("x"));
+    for (line, code) in [
+        (format!("inspect Bearer {token}"), 2),
+        (token.clone(), 2),
+        (format!("verify -a x --allow {token}"), 2),
+        (format!("verify -a {token} --allow Bearer={token}"), 2),
+        (format!("doctor --{token}"), 2),
+        (format!("print -a x --source file:{token}"), 3),
+        (format!("emulate --config {token}"), 3),
+        (format!("emulate -- {token}"), 126),
+        (format!("proxy --upstream https://{token}"), 2),
+    ] {
+        for line in [format!("--json {line}"), line] {
+            let ended = world.idtoken(&line).end().await;
+            assert_eq!(ended.code, Some(code), "{ended:?}");
+            assert!(ended.stderr.contains("[token]"), "{ended:?}");
+        }
+    }
+    let line = format!("verify -a x --danger-any-google-identity --jwks-url {token}");
+    let ended = world.idtoken(&line).stdin(token).end().await;
+    assert_ne!(ended.code, Some(0));
+}
+
 #[tokio::test]
 async fn a_file_that_cannot_be_read_is_3() {
     let world = World::new().await;

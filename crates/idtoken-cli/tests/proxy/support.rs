@@ -103,8 +103,13 @@ impl Proxy {
         kill_process(pid, Signal::TERM).unwrap();
         let mut told = String::new();
         self.stdout.read_to_string(&mut told).await.unwrap();
+        let mut complaints = String::new();
         let mut stderr = self.child.stderr.take().unwrap();
-        stderr.read_to_string(&mut told).await.unwrap();
+        stderr.read_to_string(&mut complaints).await.unwrap();
+        for line in complaints.lines() {
+            serde_json::from_str::<serde_json::Value>(line).expect("no JSON on standard error");
+        }
+        told.push_str(&complaints);
         assert!(self.child.wait().await.unwrap().success());
         assert!(!told.contains("eyJ"), "a token: {told}");
         told

@@ -24,12 +24,20 @@ async fn a_clients_own_authorization_is_left_to_the_container() {
 async fn without_a_token_no_request_is_sent() {
     let world = World::new().await;
     world.google.fail(Endpoint::Identity, Fault::Status(503));
-    let proxy = Proxy::start(&world.google, world.service.url(), "--timeout 1").await;
+    let flags = "--timeout 1 --allow-remote";
+    let proxy = Proxy::start(&world.google, world.service.url(), flags).await;
     let answer = http1().get(&proxy.url).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.text().await.unwrap().starts_with("idtoken proxy: "));
     assert_eq!(world.service.visits(), []);
-    proxy.end().await;
+    // All that it says is JSON, warnings included.
+    let log = proxy.end().await;
+    for warning in [
+        "{\"warning\":\"no token yet, going on without: ",
+        "{\"warning\":\"whoever reaches this address acts with your identity\"}",
+    ] {
+        assert!(log.contains(warning), "{log}");
+    }
 }
 
 #[tokio::test]
