@@ -1,4 +1,7 @@
+use axum::Router;
+use axum::http::StatusCode;
 use idtoken_emulator::{Endpoint, Fault};
+use tokio::net::TcpListener;
 
 use crate::support::{SERVICE, World};
 
@@ -97,4 +100,46 @@ async fn the_front_ends_refusals_are_decoded() {
             assert!(call.contains(told), "{told}: {call}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_call_that_is_let_in() {
+    let world = World::new().await;
+    let much = "x".repeat(100_000);
+    let (fine, broken) = (
+        (StatusCode::OK, much.clone()),
+        (StatusCode::SERVICE_UNAVAILABLE, much),
+    );
+    let router = Router::new()
+        .route("/", axum::routing::get(async || fine))
+        .route("/broken", axum::routing::get(async || broken));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let container = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let service = world
+        .google
+        .cloud_run("hello")
+        .invoker(world.google.default_account().email())
+        .start(container)
+        .await
+        .unwrap();
+    let (keys, url) = (world.google.jwks_url(), service.url());
+    let line = format!(
+        "doctor -a {} --call --jwks-url {keys} --url {url}",
+        service.audience()
+    );
+    let told = world.idtoken(&line).end().await.ok().stdout;
+    assert!(
+        told.contains("ok    call         status 200: the caller was let in"),
+        "{told}"
+    );
+    // However long the answer, it is judged by what it says of itself.
+    let ended = world.idtoken(&format!("{line}/broken")).end().await;
+    assert!(
+        ended
+            .failed(12)
+            .stdout
+            .contains("FAIL  call         status 503")
+    );
+    assert_eq!(service.visits().len(), 2);
 }
