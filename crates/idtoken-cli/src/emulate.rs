@@ -2,14 +2,15 @@
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 
 use clap::Args;
 use idtoken::source::{DefaultSource, Environment};
 use idtoken_emulator::{CloudRun, Emulator, Furnished, Home, WorldFile};
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
 use crate::exit::{Exit, Failure};
@@ -127,10 +128,18 @@ async fn world_file(args: &EmulateArgs) -> Result<WorldFile, Failure> {
     let fault = |source: Box<dyn Error + Send + Sync>| {
         Failure::new(Exit::File, path.display().to_string()).with_source(source)
     };
-    let text = tokio::fs::read_to_string(path)
-        .await
-        .map_err(|error| fault(error.into()))?;
+    let text = read(path).await.map_err(|error| fault(error.into()))?;
     WorldFile::parse(&text).map_err(|error| fault(error.into()))
+}
+
+/// No more than a world can be long, whatever the path leads to.
+async fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = tokio::fs::File::open(path).await?;
+    file.take(MAX_CONFIG_BYTES + 1)
+        .read_to_string(&mut text)
+        .await?;
+    Ok(text)
 }
 
 /// An emulator, with a folder that stands for gcloud's, empty.
@@ -305,3 +314,5 @@ async fn real_metadata_server() -> Option<String> {
 
 /// It would be found before the metadata server.
 const HIDDEN: &str = "GOOGLE_APPLICATION_CREDENTIALS";
+/// As much as a world may have; one byte more is enough to see that it is too long.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::answer::{self, Answer};
 use super::log::{Entry, Log};
+use super::server::Slot;
 use super::upgrade;
 use super::upstream::Upstream;
 use super::{guard, headers};
@@ -30,7 +31,11 @@ impl Forwarder {
     }
 
     /// Answers a request; whatever goes wrong on the way is an answer too.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        slot: Slot,
+    ) -> Result<Answer, Infallible> {
         let entry = Entry {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
@@ -41,7 +46,7 @@ impl Forwarder {
             self.log.turned_away(&entry, trespass.message());
             return Ok(answer::turned_away(trespass, grpc));
         }
-        let answer = match self.carry(request).await {
+        let answer = match self.carry(request, slot).await {
             Ok(answer) => answer,
             Err(problem) => {
                 let failure = answer::Problem::of(problem);
@@ -56,6 +61,7 @@ impl Forwarder {
     async fn carry(
         &self,
         mut request: Request<Incoming>,
+        slot: Slot,
     ) -> Result<Response<Incoming>, tower_idtoken::error::BoxError> {
         let client_side = hyper::upgrade::on(&mut request);
         let (mut parts, body) = request.into_parts();
@@ -72,7 +78,8 @@ impl Forwarder {
             .await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let upstream_side = hyper::upgrade::on(&mut answer);
-            upgrade::switch(&mut answer, wanted.as_ref(), client_side, upstream_side)?;
+            let sides = (client_side, upstream_side);
+            upgrade::switch(&mut answer, wanted.as_ref(), sides, slot)?;
         } else {
             headers::prepare_answer(answer.headers_mut(), self.upstream.origin().as_str());
         }

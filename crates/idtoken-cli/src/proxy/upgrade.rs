@@ -8,14 +8,15 @@ use tokio::io::copy_bidirectional;
 use tower_idtoken::error::BoxError;
 
 use super::headers;
+use super::server::Slot;
 
 /// Lets both sides speak to each other once the answer has gone out. The token was checked when
-/// the connection was made; the connection may outlive it.
+/// the connection was made; the connection may outlive it, and keeps its slot.
 pub(super) fn switch<B>(
     answer: &mut Response<B>,
     wanted: Option<&HeaderValue>,
-    client_side: OnUpgrade,
-    upstream_side: OnUpgrade,
+    (client_side, upstream_side): (OnUpgrade, OnUpgrade),
+    slot: Slot,
 ) -> Result<(), BoxError> {
     if wanted.is_none() {
         return Err("the service switched protocols without being asked to".into());
@@ -36,6 +37,7 @@ pub(super) fn switch<B>(
             let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
             let _ = copy_bidirectional(&mut client, &mut upstream).await;
         }
+        drop(slot);
     });
     Ok(())
 }

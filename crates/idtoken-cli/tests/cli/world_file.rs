@@ -133,6 +133,11 @@ async fn what_is_wrong_in_it_is_told_with_its_line() {
         .end()
         .await
         .failed(3);
+    if cfg!(unix) {
+        let endless = world.idtoken("emulate --config /dev/zero -- true");
+        let ended = endless.end().await.failed(3);
+        assert!(ended.stderr.contains("mebibyte"), "{}", ended.stderr);
+    }
     let escaping = "[[key]]\naccount = 'a@b'\nfile = '../key.json'\n";
     world.home.write("world.toml", escaping).unwrap();
     let ended = world
