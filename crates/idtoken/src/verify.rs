@@ -139,11 +139,19 @@ impl Verifier {
             Ok(None) => return Verification::Done(Err(Rejection::missing())),
             Err(fault) => return Verification::Done(Err(fault.into())),
         };
+        let look = match self.inner.look(found.bytes) {
+            Ok(claims) => return Verification::Done(Ok(claims)),
+            Err(look) => look,
+        };
+        let token = match found.token() {
+            Ok(token) => token,
+            Err(fault) => return Verification::Done(Err(fault.into())),
+        };
         let noted = found.noted_by_front_end;
-        match self.inner.attempt(found.token, noted, Patience::Fresh) {
+        match self.inner.judge(token, noted, look, Patience::Fresh) {
             Attempt::Done(verdict) => Verification::Done(verdict.map_err(Into::into)),
             Attempt::Wait(waiter) => {
-                let (verifier, token) = (self.clone(), found.token.to_owned());
+                let (verifier, token) = (self.clone(), token.to_owned());
                 Verification::Waiting(Waiting::new(async move {
                     Ok(verifier.finish(&token, waiter).await?)
                 }))
@@ -220,6 +228,13 @@ struct CurrentPolicy {
     version: u64,
 }
 
+/// When a token was looked for among those seen before, in vain, and what to remember it by.
+#[derive(Clone, Copy)]
+struct Look {
+    now: SystemTime,
+    hash: Option<TokenHash>,
+}
+
 /// How far a token got without waiting.
 enum Attempt {
     Done(Result<Claims, VerifyError>),
@@ -229,23 +244,24 @@ enum Attempt {
 impl Inner {
     /// `noted_by_front_end` says that a token without signature lay where Cloud Run's check looks.
     fn attempt(&self, jwt: &str, noted_by_front_end: bool, patience: Patience<'_>) -> Attempt {
-        let now = self.clock.now();
-        let hash = self.seen.hash(jwt);
-        if let Some(claims) = hash.and_then(|hash| self.recall(&hash, now)) {
-            return Attempt::Done(Ok(claims));
+        match self.look(jwt.as_bytes()) {
+            Ok(claims) => Attempt::Done(Ok(claims)),
+            Err(look) => self.judge(jwt, noted_by_front_end, look, patience),
         }
-        let jws = match Jws::parse(jwt) {
-            Ok(jws) => jws,
-            Err(malformed) => return Attempt::Done(Err(malformed.into())),
-        };
-        if jws.is_signature_removed() {
-            return Attempt::Done(self.judge_unsigned(&jws, noted_by_front_end, now));
-        }
-        self.judge(&jws, hash, now, patience)
-            .unwrap_or_else(|error| Attempt::Done(Err(error)))
     }
 
-    /// The claims of a token that was accepted before and would be again.
+    /// The claims of a token that was accepted before and would be again; else what the look at it
+    /// brought.
+    fn look(&self, jwt: &[u8]) -> Result<Claims, Look> {
+        let look = Look {
+            now: self.clock.now(),
+            hash: self.seen.hash(jwt),
+        };
+        let hash = look.hash.as_ref();
+        hash.and_then(|hash| self.recall(hash, look.now))
+            .ok_or(look)
+    }
+
     fn recall(&self, hash: &TokenHash, now: SystemTime) -> Option<Claims> {
         let seen = self.seen.get(hash)?;
         let entry = seen.entry()?;
@@ -257,16 +273,33 @@ impl Inner {
 
     fn judge(
         &self,
+        jwt: &str,
+        noted_by_front_end: bool,
+        look: Look,
+        patience: Patience<'_>,
+    ) -> Attempt {
+        let jws = match Jws::parse(jwt) {
+            Ok(jws) => jws,
+            Err(malformed) => return Attempt::Done(Err(malformed.into())),
+        };
+        if jws.is_signature_removed() {
+            return Attempt::Done(self.judge_unsigned(&jws, noted_by_front_end, look.now));
+        }
+        self.judge_signed(&jws, look, patience)
+            .unwrap_or_else(|error| Attempt::Done(Err(error)))
+    }
+
+    fn judge_signed(
+        &self,
         jws: &Jws<'_>,
-        hash: Option<TokenHash>,
-        now: SystemTime,
+        look: Look,
         patience: Patience<'_>,
     ) -> Result<Attempt, VerifyError> {
         let mut buffer = [0; MAX_SIGNATURE_BYTES];
         let signature = jws.signature(&mut buffer)?;
         jws.payload(|text| {
             let payload = Payload::parse(text).ok_or(Malformed::PayloadNotObject)?;
-            self.judge_payload(jws, signature, &payload, hash, now, patience)
+            self.judge_payload(jws, signature, &payload, look, patience)
         })?
     }
 
@@ -275,8 +308,7 @@ impl Inner {
         jws: &Jws<'_>,
         signature: &[u8],
         payload: &Payload<'_>,
-        hash: Option<TokenHash>,
-        now: SystemTime,
+        Look { now, hash }: Look,
         patience: Patience<'_>,
     ) -> Result<Attempt, VerifyError> {
         let (index, issuer) = self.rules.issuer_of(payload)?;

@@ -1,4 +1,4 @@
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 use super::*;
 use crate::verify::VerifyError;
@@ -128,6 +128,18 @@ fn the_whole_token_is_judged_when_the_other_lost_its_signature() {
     ] {
         assert_eq!(find(GONE, other), gone, "{other:?}");
     }
+    assert_eq!(
+        find(GONE, b"Bearer a.b.\xff"),
+        gone,
+        "what is no token at all"
+    );
+    assert_eq!(
+        find(
+            b"Bearer \xff.s.SIGNATURE_REMOVED_BY_GOOGLE",
+            b"Bearer a.a.a"
+        ),
+        Err(HeaderFault::NotAToken)
+    );
     assert_eq!(
         super::tests::find(&[("x-serverless-authorization", GONE)]),
         gone

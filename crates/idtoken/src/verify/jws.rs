@@ -245,17 +245,17 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 /// Whether `token` ends in the note that Google's front end leaves in place of a signature.
-pub(crate) fn is_signature_removed(token: &str) -> bool {
+pub(crate) fn is_signature_removed(token: &[u8]) -> bool {
     token
-        .strip_suffix(REMOVED_SIGNATURE)
-        .is_some_and(|rest| rest.ends_with('.'))
+        .strip_suffix(REMOVED_SIGNATURE.as_bytes())
+        .is_some_and(|rest| rest.ends_with(b"."))
 }
 
 /// Whether `token` has three parts, and a signature for the last of them.
 pub(crate) fn is_whole(token: &str) -> bool {
     token.split('.').count() == 3
         && token.split('.').all(|part| !part.is_empty())
-        && !is_signature_removed(token)
+        && !is_signature_removed(token.as_bytes())
 }
 
 /// Decodes one part, on the stack when it is of ordinary size.

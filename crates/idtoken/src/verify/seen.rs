@@ -41,11 +41,11 @@ impl Seen {
 
     /// The fingerprint to ask with; `None` when nothing is remembered here, or `token` is too long
     /// to have been accepted.
-    pub(crate) fn hash(&self, token: &str) -> Option<TokenHash> {
+    pub(crate) fn hash(&self, token: &[u8]) -> Option<TokenHash> {
         if self.groups.is_empty() || token.len() > super::jws::MAX_TOKEN_BYTES {
             return None;
         }
-        digest::digest(&digest::SHA256, token.as_bytes())
+        digest::digest(&digest::SHA256, token)
             .as_ref()
             .try_into()
             .ok()
@@ -129,7 +129,7 @@ mod tests {
     fn entry(seen: &Seen, token: &str, ends_at: u64) -> Entry {
         let payload = Payload::parse(r#"{"sub":"1"}"#).unwrap();
         Entry {
-            hash: seen.hash(token).unwrap(),
+            hash: seen.hash(token.as_bytes()).unwrap(),
             claims: Claims::accepted(&payload),
             ends_at,
             issuer: 0,
@@ -152,9 +152,9 @@ mod tests {
         seen.put(entry(&seen, "a", 1));
         seen.put(entry(&seen, "a", 2));
         assert_eq!(held(&seen), 1);
-        let found = seen.get(&seen.hash("a").unwrap()).unwrap();
+        let found = seen.get(&seen.hash(b"a").unwrap()).unwrap();
         assert_eq!(found.entry().unwrap().ends_at, 2);
-        assert!(seen.get(&seen.hash("b").unwrap()).is_none());
+        assert!(seen.get(&seen.hash(b"b").unwrap()).is_none());
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
             seen.put(entry(&seen, &i.to_string(), i));
         }
         seen.put(entry(&seen, "x", 8));
-        let is_held = |token: &str| seen.get(&seen.hash(token).unwrap()).is_some();
+        let is_held = |token: &str| seen.get(&seen.hash(token.as_bytes()).unwrap()).is_some();
         assert!(!is_held("1"));
         assert!(
             ["5", "9", "7", "6", "4", "3", "2", "x"]
@@ -197,6 +197,6 @@ mod tests {
     #[test]
     fn switched_off_it_holds_nothing() {
         let seen = Seen::new(0);
-        assert!(seen.hash("a").is_none());
+        assert!(seen.hash(b"a").is_none());
     }
 }

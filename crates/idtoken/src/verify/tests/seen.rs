@@ -1,6 +1,7 @@
 //! What is remembered of tokens, and when it stops to count.
 
 use super::*;
+use crate::inbound::{HeaderFault, Verification};
 
 fn world(endpoint: &Endpoint) -> (Verifier, ManualClock) {
     let clock = ManualClock::new(at(NOW));
@@ -26,7 +27,7 @@ async fn verdict(verifier: &Verifier, jwt: &str) -> Result<(), Kind> {
 
 /// Whether the next verification of `jwt` would be spared its signature check.
 fn is_remembered(verifier: &Verifier, jwt: &str) -> bool {
-    let hash = verifier.inner.seen.hash(jwt).unwrap();
+    let hash = verifier.inner.seen.hash(jwt.as_bytes()).unwrap();
     verifier
         .inner
         .recall(&hash, verifier.inner.clock.now())
@@ -40,6 +41,28 @@ fn a_token_seen_before_gives_the_same_claims() {
     let first = judge(&verifier, &jwt).unwrap();
     assert!(is_remembered(&verifier, &jwt));
     assert_eq!(judge(&verifier, &jwt).unwrap().as_json(), first.as_json());
+}
+
+#[test]
+fn a_header_is_looked_over_unless_all_of_it_was_accepted_before() {
+    let (verifier, jwt) = (verifier(), good_token());
+    judge(&verifier, &jwt).unwrap();
+    let of = |value: &[u8]| {
+        let value = http::HeaderValue::from_bytes(value).unwrap();
+        let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+        match verifier.start(&headers) {
+            Verification::Done(verdict) => verdict,
+            Verification::Waiting(_) => panic!("had to wait"),
+        }
+    };
+    assert!(of(format!("Bearer {jwt}").as_bytes()).is_ok());
+    for junk in [" x", "\u{e9}", ",", "\t."] {
+        let rejection = of(format!("Bearer {jwt}{junk}").as_bytes()).unwrap_err();
+        let fault = rejection.header_fault();
+        assert_eq!(fault, Some(HeaderFault::NotAToken), "{junk:?}");
+    }
+    let rejection = of(b"Bearer ").unwrap_err();
+    assert_eq!(rejection.header_fault(), Some(HeaderFault::Empty));
 }
 
 #[test]
@@ -174,7 +197,7 @@ fn bad_tokens_are_never_remembered() {
             verifier
                 .inner
                 .seen
-                .get(&verifier.inner.seen.hash(&jwt).unwrap())
+                .get(&verifier.inner.seen.hash(jwt.as_bytes()).unwrap())
                 .is_none()
         );
     }
@@ -198,5 +221,5 @@ fn it_can_be_switched_off() {
     let jwt = good_token();
     assert!(judge(&verifier, &jwt).is_ok());
     assert!(judge(&verifier, &jwt).is_ok());
-    assert!(verifier.inner.seen.hash(&jwt).is_none());
+    assert!(verifier.inner.seen.hash(jwt.as_bytes()).is_none());
 }
