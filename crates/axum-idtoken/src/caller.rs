@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 
 use axum_core::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
+use http::HeaderMap;
 use http::request::Parts;
-use idtoken::inbound::Rejection;
+use idtoken::inbound::{Rejection, Verification};
 use idtoken::verify::ClaimError;
 use idtoken::{Claims, Verifier};
 use serde::de::DeserializeOwned;
@@ -104,11 +105,12 @@ impl<T: FromClaims, V> Caller<T, V> {
     where
         V: VerifierOf<S>,
     {
-        let verifier = V::verifier_of(state);
-        let claims = verifier
-            .verify_headers(&parts.headers)
-            .await
-            .map_err(CallerRejection::token)?;
+        // Nearly always done at once; and a future that kept the verifier would be the larger.
+        let verdict = match V::start(state, &parts.headers) {
+            Verification::Done(verdict) => verdict,
+            Verification::Waiting(waiting) => waiting.await,
+        };
+        let claims = verdict.map_err(CallerRejection::token)?;
         match T::from_claims(&claims) {
             Ok(extra) => Ok(Self {
                 claims,
@@ -173,8 +175,8 @@ where
     note = "a type of your own in `Caller<_, YourType>` must implement `AsRef<Verifier>` as well"
 )]
 pub trait VerifierOf<S>: Send + Sync {
-    /// Takes the verifier out of `state`.
-    fn verifier_of(state: &S) -> Verifier;
+    /// Starts to verify the token in `headers` with the verifier in `state`.
+    fn start(state: &S, headers: &HeaderMap) -> Verification;
 }
 
 // Or the compiler would speak of what this implementation wants, and not of what is wrong.
@@ -183,8 +185,8 @@ impl<S, V> VerifierOf<S> for V
 where
     V: FromRef<S> + AsRef<Verifier> + Send + Sync,
 {
-    fn verifier_of(state: &S) -> Verifier {
-        V::from_ref(state).as_ref().clone()
+    fn start(state: &S, headers: &HeaderMap) -> Verification {
+        V::from_ref(state).as_ref().start(headers)
     }
 }
 
