@@ -7,20 +7,21 @@
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::hint::black_box;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
-use http::header::{ACCEPT, AUTHORIZATION, HeaderName, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use http::{Request, Response};
 use idtoken::clock::ManualClock;
 use idtoken::{
-    Audience, IdToken, KeySet, Principal, SourceError, TokenCache, TokenHandle, Verifier, source,
+    Audience, Claims, IdToken, KeySet, Principal, SourceError, TokenCache, TokenHandle, Verifier,
+    source,
 };
 use tower::{Layer, Service};
-use tower_idtoken::{AddIdTokenLayer, ByOrigin, Header};
+use tower_idtoken::{AddIdTokenLayer, ByOrigin, Header, RequireIdTokenLayer};
 
 use crate::fixture::{AUDIENCE, EMAIL, Fixture, NOW};
 
@@ -55,14 +56,20 @@ fn main() -> ExitCode {
     }
 }
 
-const OPERATIONS: [(&str, fn(u64)); 8] = [
+const OPERATIONS: [(&str, fn(u64)); 14] = [
     ("handle", handle),
     ("layer", layer),
+    ("layer-around-a-box", layer_around_a_box),
     ("layer-both-headers", layer_both_headers),
     ("layer-by-origin", layer_by_origin),
+    ("layer-distrust", layer_distrust),
+    ("layer-constant", layer_constant),
     ("raw-rs256", raw_rs256),
     ("raw-sha256", raw_sha256),
+    ("require", require),
     ("verify-first-seen", verify_first_seen),
+    ("verify-headers-first-seen", verify_headers_first_seen),
+    ("verify-headers-seen-before", verify_headers_seen_before),
     ("verify-seen-before", verify_seen_before),
 ];
 
@@ -95,6 +102,27 @@ fn layer_by_origin(count: u64) {
         count,
         AddIdTokenLayer::with_policy(tokens, policy).layer(Echo),
     );
+}
+
+fn layer_distrust(count: u64) {
+    let (_, handle) = cached();
+    send(
+        count,
+        AddIdTokenLayer::new(handle).distrust_on_401().layer(Echo),
+    );
+}
+
+/// As clients are whose futures are boxed: hyper-util's, reqwest's.
+fn layer_around_a_box(count: u64) {
+    let (_, handle) = cached();
+    send(count, AddIdTokenLayer::new(handle).layer(Boxed));
+}
+
+/// What the requests and a header that is always the same cost: beside which to read the others.
+fn layer_constant(count: u64) {
+    let (_, handle) = cached();
+    let bearer = handle.try_bearer().expect("a token");
+    send(count, Constant(bearer));
 }
 
 fn raw_rs256(count: u64) {
@@ -130,6 +158,19 @@ fn verify_first_seen(count: u64) {
     }
 }
 
+/// The same from headers, and with what looking over all of the header costs.
+fn verify_headers_first_seen(count: u64) {
+    let fixture = Fixture::read();
+    let verifier = verifier(&fixture, 4);
+    for token in &fixture.lasting {
+        at_once(verifier.verify(token)).expect("a good token");
+    }
+    let headers: Vec<_> = fixture.new.iter().map(|token| with_token(token)).collect();
+    for request in headers.iter().cycle().take(count as usize) {
+        black_box(at_once(verifier.verify_headers(request.headers()))).expect("a good token");
+    }
+}
+
 fn verify_seen_before(count: u64) {
     let fixture = Fixture::read();
     let verifier = verifier(&fixture, 64);
@@ -138,6 +179,40 @@ fn verify_seen_before(count: u64) {
     for _ in 0..count {
         black_box(at_once(verifier.verify(token))).expect("a good token");
     }
+}
+
+/// From the headers of a request, as servers have it.
+fn verify_headers_seen_before(count: u64) {
+    let (verifier, request) = known();
+    for _ in 0..count {
+        black_box(at_once(verifier.verify_headers(request.headers()))).expect("a good token");
+    }
+}
+
+/// The layer in front of a server.
+fn require(count: u64) {
+    let (verifier, mut request) = known();
+    let mut service = RequireIdTokenLayer::new(verifier).layer(Back);
+    for _ in 0..count {
+        let answer = at_once(service.call(request)).expect("an answer");
+        request = answer.into_body().expect("a good token");
+    }
+}
+
+/// A verifier, and a request with a token that it has seen before.
+fn known() -> (Verifier, Request<()>) {
+    let fixture = Fixture::read();
+    let verifier = verifier(&fixture, 64);
+    let token = &fixture.new[0];
+    at_once(verifier.verify(token)).expect("a good token");
+    (verifier, with_token(token))
+}
+
+fn with_token(token: &str) -> Request<()> {
+    let mut request = request();
+    let bearer = format!("Bearer {token}").parse().expect("a header");
+    request.headers_mut().insert(AUTHORIZATION, bearer);
+    request
 }
 
 fn verifier(fixture: &Fixture, remember: usize) -> Verifier {
@@ -173,15 +248,19 @@ where
     S: Service<Request<()>, Response = Response<Request<()>>>,
     S::Error: std::fmt::Debug,
 {
-    let mut request = Request::get(format!("{AUDIENCE}/orders"))
-        .header(ACCEPT, "application/json")
-        .header(USER_AGENT, "shop/1.2")
-        .body(())
-        .expect("a request");
+    let mut request = request();
     for _ in 0..count {
         let answer = at_once(service.call(request)).expect("an answer");
         request = answer.into_body();
     }
+}
+
+fn request() -> Request<()> {
+    Request::get(format!("{AUDIENCE}/orders"))
+        .header(ACCEPT, "application/json")
+        .header(USER_AGENT, "shop/1.2")
+        .body(())
+        .expect("a request")
 }
 
 /// Gives the request back without what was attached to it.
@@ -202,6 +281,62 @@ impl Service<Request<()>> for Echo {
         assert!(attached.is_some(), "no token was attached");
         request.headers_mut().remove(SERVERLESS);
         ready(Ok(Response::new(request)))
+    }
+}
+
+#[derive(Clone)]
+struct Boxed;
+
+impl Service<Request<()>> for Boxed {
+    type Response = Response<Request<()>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        Box::pin(Echo.call(request))
+    }
+}
+
+/// Attaches what tower-http's `AddAuthorization` does.
+#[derive(Clone)]
+struct Constant(HeaderValue);
+
+impl Service<Request<()>> for Constant {
+    type Response = Response<Request<()>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<()>) -> Self::Future {
+        request.headers_mut().insert(AUTHORIZATION, self.0.clone());
+        Echo.call(request)
+    }
+}
+
+/// Gives the request back as a server got it, but for the claims in it.
+#[derive(Clone)]
+struct Back;
+
+impl Service<Request<()>> for Back {
+    type Response = Response<Option<Request<()>>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<()>) -> Self::Future {
+        let claims = request.extensions_mut().remove::<Claims>();
+        assert!(claims.is_some(), "let in without claims");
+        ready(Ok(Response::new(Some(request))))
     }
 }
 
