@@ -26,7 +26,11 @@ fn main() {
     check("three callers share one flight", 2, || {
         callers_share_one_flight(3);
     });
-    check("a caller that leaves takes nothing along", 3, cancelled_caller);
+    check(
+        "a caller that leaves takes nothing along",
+        3,
+        cancelled_caller,
+    );
     check("a panic strands nobody", 3, panicking_flight);
     check("dropping the flight lets a waiter go", 3, dropped_flight);
     check("one claim in a pause", 4, one_claim);
@@ -107,10 +111,7 @@ fn dropped_flight() {
     let (landed, runs) = (Landed::default(), Arc::new(AtomicU32::new(0)));
     let boarding = enter(&flight, &landed, &runs);
     drop(flight);
-    assert!(matches!(
-        outcome(boarding),
-        Ok(0) | Err(FlightError::Lost)
-    ));
+    assert!(matches!(outcome(boarding), Ok(0) | Err(FlightError::Lost)));
 }
 
 fn one_claim() {
