@@ -45,6 +45,15 @@ impl Counterpart {
         }
     }
 
+    /// The verifiers in its program for `verdicts`, in the order of the lines that it prints.
+    pub(crate) fn judges(self) -> &'static [&'static str] {
+        match self {
+            Self::Python => &["google-auth", "google-auth's verify_oauth2_token"],
+            Self::Node => &["google-auth-library", "jose"],
+            Self::Rust => &["google-cloud-auth"],
+        }
+    }
+
     /// Its program for `tokens` or `verdicts`, where it was told of.
     pub(crate) fn command(self, job: &str) -> Option<Command> {
         let mut command = match self {

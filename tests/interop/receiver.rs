@@ -18,7 +18,7 @@ use tower_idtoken::redirect;
 use crate::attacks::AUDIENCE;
 use crate::world::ATTACHED;
 
-/// A function that tells the attached account that it called; gives its port. HTTP/1.1, and HTTP/2 in plain text.
+/// A function for the attached account alone; gives its port. HTTP/1.1, and HTTP/2 in plain text.
 pub(crate) async fn function(google: &Emulator) -> u16 {
     let verifier = Verifier::builder()
         .audience(AUDIENCE)
@@ -28,6 +28,11 @@ pub(crate) async fn function(google: &Emulator) -> u16 {
         .jwks_url(google.jwks_url())
         .build()
         .unwrap();
+    serve(verifier).await
+}
+
+/// A function that tells callers what they are called, if this verifier lets them in; gives its port.
+pub(crate) async fn serve(verifier: Verifier) -> u16 {
     let router = Router::new()
         .route("/", get(greet))
         .route("/open", get(async || "open"))

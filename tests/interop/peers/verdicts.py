@@ -1,7 +1,13 @@
-"""google-auth judges each token of a file: prints "1" or "0" for each, in a line."""
+"""google-auth judges each token of a file: a line of "1" and "0" for each function of it that the
+arguments name, or for both.
+
+verify_token is told where the keys are, and does not look at the issuer; verify_oauth2_token does, and
+has Google's address built in, so that it comes through the proxy.
+"""
 
 import json
 import os
+import sys
 
 from google.auth.transport import Response
 from google.auth.transport.requests import Request
@@ -26,13 +32,26 @@ def fetch(url, method="GET", **more):
     return FETCHED[url]
 
 
-def accepts(token):
+def verify_token(token):
+    id_token.verify_token(token, fetch, AUDIENCE, certs_url=os.environ["INTEROP_PEM_URL"])
+
+
+def verify_oauth2_token(token):
+    id_token.verify_oauth2_token(token, fetch, AUDIENCE)
+
+
+def accepts(judge, token):
     try:
-        id_token.verify_token(token, fetch, AUDIENCE, certs_url=os.environ["INTEROP_PEM_URL"])
+        judge(token)
     except Exception:  # whatever it is, it is a refusal
         return False
     return True
 
 
+JUDGES = [verify_token, verify_oauth2_token]
+WANTED = sys.argv[1:] or [judge.__name__ for judge in JUDGES]
 with open(os.environ["INTEROP_TOKENS"]) as file:
-    print("".join("01"[accepts(token)] for token in json.load(file)))
+    TOKENS = json.load(file)
+for each in JUDGES:
+    if each.__name__ in WANTED:
+        print("".join("01"[accepts(each, token)] for token in TOKENS))
