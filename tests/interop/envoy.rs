@@ -135,7 +135,7 @@ fn configuration(google: &Emulator, filter: &Value, upstream: u16) -> Value {
 }
 
 /// Attaches tokens of the metadata server.
-fn gcp_authn() -> Value {
+pub(crate) fn gcp_authn() -> Value {
     json!({
         "name": "envoy.filters.http.gcp_authn",
         "typed_config": {

@@ -37,6 +37,11 @@ pub(crate) async fn serve(verifier: Verifier) -> u16 {
         .route("/", get(greet))
         .route("/open", get(async || "open"))
         .with_state(verifier);
+    listen(router).await
+}
+
+/// Serves a router for as long as the test lives; gives its port.
+pub(crate) async fn listen(router: Router) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { axum::serve(listener, router).await });
