@@ -5,6 +5,7 @@
 mod child;
 mod default;
 mod external_account;
+mod faults;
 mod given;
 mod impersonation;
 mod metadata;

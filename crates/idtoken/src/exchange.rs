@@ -108,11 +108,10 @@ impl Exchange<'_> {
             Ok(Err(error)) => Err(self.transport_error(error)),
             Err(_) => {
                 let message = format!("no answer within {:.1} s", limit.as_secs_f64());
-                Err(SourceError::new(
-                    SourceErrorKind::Transient,
-                    self.source_name,
-                    message,
-                ))
+                Err(
+                    SourceError::new(SourceErrorKind::Transient, self.source_name, message)
+                        .with_advice(UNREACHABLE),
+                )
             }
         }
     }
@@ -134,7 +133,14 @@ impl Exchange<'_> {
             TransportErrorKind::TooLarge => SourceErrorKind::InvalidAnswer,
             TransportErrorKind::Unusable => SourceErrorKind::Misconfigured,
         };
-        SourceError::new(kind, self.source_name, "the exchange failed").with_cause(error)
+        let unreachable = error.kind() == TransportErrorKind::Connect;
+        let error =
+            SourceError::new(kind, self.source_name, "the exchange failed").with_cause(error);
+        if unreachable {
+            error.with_advice(UNREACHABLE)
+        } else {
+            error
+        }
     }
 }
 
@@ -180,6 +186,9 @@ fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
         .ok()?;
     Some(Duration::from_secs(seconds))
 }
+
+const UNREACHABLE: &str =
+    "can this host be reached from here? look at network, DNS, firewall and proxy variables";
 
 /// A limit without measure is cut to this, so that a deadline can be reckoned with.
 const LONGEST_TOTAL: Duration = Duration::from_secs(24 * 3_600);

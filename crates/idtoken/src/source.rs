@@ -64,6 +64,7 @@ use crate::token::IdToken;
 
 mod access;
 mod adc;
+mod answer;
 mod authorized_user;
 mod endpoint;
 mod external_account;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::oauth::shape;
+use super::answer::shape;
 use crate::error::{SourceError, SourceErrorKind};
 
 /// The text of a credentials file, what it is called, and its type.

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::access::{AccessToken, AccessTokens};
+use super::answer;
 use super::impersonated::Target;
-use super::oauth::shape;
 use super::wire::Wire;
 use crate::audience::Audience;
 use crate::error::{SourceError, SourceErrorKind};
@@ -126,21 +126,14 @@ impl IamAccount {
             if !response.status().is_success() {
                 return Err(self.refusal(role, response));
             }
-            serde_json::from_slice(response.body()).map_err(|error| {
-                self.invalid("the answer is not the JSON expected")
-                    .with_cause(shape(&error))
-            })
+            answer::json(self.source_name, response)
         };
         self.wire.exchange(self.source_name, request, read).await
     }
 
     fn refusal(&self, role: &str, response: &Response<Bytes>) -> SourceError {
         let Ok(Refusal { error: refusal }) = serde_json::from_slice(response.body()) else {
-            return status_error(
-                self.source_name,
-                response,
-                "IAM Credentials answered with an error",
-            );
+            return answer::not_json(self.source_name, response);
         };
         let error = status_error(self.source_name, response, &refusal.message);
         let error = match &refusal.status {

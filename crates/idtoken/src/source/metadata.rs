@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::TokenSource;
 use super::access::AccessToken;
 use super::adc::Environment;
-use super::oauth::shape;
+use super::answer;
 use super::universe::DEFAULT_UNIVERSE;
 use super::wire::Wire;
 use crate::audience::Audience;
@@ -110,10 +110,8 @@ impl MetadataServer {
     pub(crate) async fn access_token(&self) -> Result<AccessToken, SourceError> {
         let path = self.account_path("token");
         let read = |response: &Response<Bytes>| {
-            let token: AccessAnswer =
-                serde_json::from_slice(accepted(response)?).map_err(|error| {
-                    invalid("the answer is not the JSON expected").with_cause(shape(&error))
-                })?;
+            accepted(response)?;
+            let token: AccessAnswer = answer::json(NAME, response)?;
             let lifetime = Duration::from_secs(token.expires_in);
             AccessToken::new(NAME, &token.access_token, self.wire.now(), lifetime)
         };

@@ -7,6 +7,7 @@ use http::Response;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::answer;
 use crate::error::{SourceError, SourceErrorKind};
 use crate::exchange::status_error;
 
@@ -26,14 +27,7 @@ impl Answer {
         if !response.status().is_success() {
             return Err(refusal(source_name, response));
         }
-        serde_json::from_slice(response.body()).map_err(|error| {
-            SourceError::new(
-                SourceErrorKind::InvalidAnswer,
-                source_name,
-                "the answer is not the JSON expected",
-            )
-            .with_cause(shape(&error))
-        })
+        answer::json(source_name, response)
     }
 
     pub(crate) fn lifetime(&self) -> Duration {
@@ -41,24 +35,10 @@ impl Answer {
     }
 }
 
-/// Where JSON went wrong, without quoting what stood there.
-pub(crate) fn shape(error: &serde_json::Error) -> String {
-    format!(
-        "{:?} error at line {} column {}",
-        error.classify(),
-        error.line(),
-        error.column()
-    )
-}
-
 /// An OAuth error carries a code and a text; some codes mean "later" whatever the status.
 fn refusal(source_name: &'static str, response: &Response<Bytes>) -> SourceError {
     let Ok(refusal) = serde_json::from_slice::<Refusal>(response.body()) else {
-        return status_error(
-            source_name,
-            response,
-            "the token endpoint answered with an error",
-        );
+        return answer::not_json(source_name, response);
     };
     let message = refusal
         .error_description

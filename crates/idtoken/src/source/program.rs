@@ -57,6 +57,7 @@ impl Program {
                 let message = format!("{name} cannot be run");
                 self.fail(SourceErrorKind::Misconfigured, &message)
                     .with_cause(error)
+                    .with_advice("is it installed, executable, and on this process's PATH?")
             })?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let outcome = timeout(self.timeout, async {

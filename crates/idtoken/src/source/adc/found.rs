@@ -54,7 +54,14 @@ impl Found {
                     .fail("is a workforce login, which has no ID tokens of its own")
                     .with_advice("impersonate a service account from another credential"));
             }
-            other => return Err(file.fail(&format!("has the unknown type \"{other}\""))),
+            other => {
+                return Err(file
+                    .fail(&format!("has the unknown type \"{other}\""))
+                    .with_advice(
+                        "ID tokens come of service_account, authorized_user, external_account and \
+                         impersonated_service_account",
+                    ));
+            }
         })
     }
 

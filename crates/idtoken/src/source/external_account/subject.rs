@@ -16,6 +16,7 @@ use super::NAME;
 use crate::error::{SourceError, SourceErrorKind};
 use crate::exchange::status_error;
 use crate::source::adc::Environment;
+use crate::source::answer;
 use crate::source::endpoint::{self, AllowedHosts};
 use crate::source::file::{CredentialsFile, read_text};
 use crate::source::wire::Wire;
@@ -184,6 +185,9 @@ impl Subject {
             } => {
                 let request = || get(url, headers);
                 let read = |response: &Response<Bytes>| {
+                    if answer::is_page(response) {
+                        return Err(answer::not_json(NAME, response));
+                    }
                     if !response.status().is_success() {
                         let message = "the subject token URL answered with an error";
                         return Err(status_error(NAME, response, message));
