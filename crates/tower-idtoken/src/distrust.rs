@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::error::BoxError;
 use crate::future::ResponseFuture;
-use crate::outbound::{Attach, take_ready};
+use crate::outbound::Attach;
 use crate::policy::{Fixed, TokenPolicy};
 use crate::request::HttpRequest;
 use crate::response::HttpResponse;
@@ -94,27 +94,14 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let handle = match self.attach.choose(&request) {
-            Ok(Some(handle)) => handle,
-            Ok(None) => {
-                let called = ResponseFuture::called(self.inner.call(request));
-                return WatchedFuture::new(called, None, None);
-            }
-            Err(refusal) => {
-                return WatchedFuture::new(ResponseFuture::refused(refusal), None, None);
-            }
-        };
-        if let Some(bearer) = handle.try_bearer() {
-            let placement = &self.attach.placement;
-            placement.put(request.headers_mut(), bearer.clone());
-            let called = ResponseFuture::called(self.inner.call(request));
-            return WatchedFuture::new(called, Some(handle), Some(bearer));
-        }
-        let ready = take_ready(&mut self.inner);
-        let placement = self.attach.placement.clone();
-        let waiting = ResponseFuture::waiting(handle.bearer(), ready, request, placement);
-        WatchedFuture::new(waiting, Some(handle), None)
+    fn call(&mut self, request: R) -> Self::Future {
+        let mut sent = None;
+        let response = self
+            .attach
+            .call(&mut self.inner, request, |handle, bearer| {
+                sent = Some((handle.clone(), bearer.cloned()));
+            });
+        WatchedFuture { response, sent }
     }
 }
 
@@ -134,22 +121,9 @@ pin_project! {
     {
         #[pin]
         response: ResponseFuture<S, R>,
-        handle: Option<TokenHandle>,
-        bearer: Option<HeaderValue>,
-    }
-}
-
-impl<S: Service<R>, R> WatchedFuture<S, R> {
-    fn new(
-        response: ResponseFuture<S, R>,
-        handle: Option<TokenHandle>,
-        bearer: Option<HeaderValue>,
-    ) -> Self {
-        Self {
-            response,
-            handle,
-            bearer,
-        }
+        // None when it goes without a token of ours; a token that is waited for is found in the
+        // response future.
+        sent: Option<(TokenHandle, Option<HeaderValue>)>,
     }
 }
 
@@ -167,7 +141,8 @@ where
         let mut response = ready!(this.response.as_mut().poll(cx))?;
         if response.status() == StatusCode::UNAUTHORIZED {
             let late = this.response.sent_after_waiting();
-            if let (Some(handle), Some(bearer)) = (this.handle, this.bearer.as_ref().or(late))
+            if let Some((handle, bearer)) = this.sent
+                && let Some(bearer) = bearer.as_ref().or(late)
                 && handle.distrust(bearer)
             {
                 response.extensions_mut().insert(Distrusted(()));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::mem;
 use std::task::{Context, Poll};
 
+use http::HeaderValue;
 use idtoken::{TokenCache, TokenHandle};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -176,26 +177,9 @@ where
     }
 
     #[inline]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let handle = match self.attach.choose(&request) {
-            Ok(Some(handle)) => handle,
-            Ok(None) => return ResponseFuture::called(self.inner.call(request)),
-            Err(refusal) => return ResponseFuture::refused(refusal),
-        };
-        if let Some(bearer) = handle.try_bearer() {
-            self.attach.placement.put(request.headers_mut(), bearer);
-            return ResponseFuture::called(self.inner.call(request));
-        }
-        let ready = take_ready(&mut self.inner);
-        let placement = self.attach.placement.clone();
-        ResponseFuture::waiting(handle.bearer(), ready, request, placement)
+    fn call(&mut self, request: R) -> Self::Future {
+        self.attach.call(&mut self.inner, request, |_, _| {})
     }
-}
-
-/// Takes the service that was polled ready, and leaves a clone that was not.
-pub(crate) fn take_ready<S: Clone>(inner: &mut S) -> S {
-    let unready = inner.clone();
-    mem::replace(inner, unready)
 }
 
 impl<S: fmt::Debug, P> fmt::Debug for AddIdToken<S, P> {
@@ -225,6 +209,34 @@ impl<P> Attach<P> {
 }
 
 impl<P: TokenPolicy> Attach<P> {
+    /// Calls `inner`, which is ready, with `request` and its token; `note` is told which that is,
+    /// as far as it is known before the call returns.
+    #[inline]
+    pub(crate) fn call<S, R>(
+        &self,
+        inner: &mut S,
+        mut request: R,
+        note: impl FnOnce(&TokenHandle, Option<&HeaderValue>),
+    ) -> ResponseFuture<S, R>
+    where
+        S: Service<R> + Clone,
+        R: HttpRequest,
+    {
+        let handle = match self.choose(&request) {
+            Ok(Some(handle)) => handle,
+            Ok(None) => return ResponseFuture::called(inner.call(request)),
+            Err(refusal) => return ResponseFuture::refused(refusal),
+        };
+        if let Some(bearer) = handle.try_bearer() {
+            note(&handle, Some(&bearer));
+            self.placement.put(request.headers_mut(), bearer);
+            return ResponseFuture::called(inner.call(request));
+        }
+        note(&handle, None);
+        let ready = take_ready(inner);
+        ResponseFuture::waiting(handle.bearer(), ready, request, self.placement.clone())
+    }
+
     /// The handle whose token the request gets, or none when it is sent as it is.
     #[inline]
     pub(crate) fn choose<R: HttpRequest>(
@@ -254,6 +266,12 @@ impl<P: TokenPolicy> Attach<P> {
         }
         Ok(Some(handle))
     }
+}
+
+/// Takes the service that was polled ready, and leaves a clone that was not.
+fn take_ready<S: Clone>(inner: &mut S) -> S {
+    let unready = inner.clone();
+    mem::replace(inner, unready)
 }
 
 /// Whether a token with this request could be read on its way to another machine.
