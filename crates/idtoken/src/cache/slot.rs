@@ -1,6 +1,6 @@
 //! One audience: its token, read without a lock, and what is known of its failures.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -25,8 +25,8 @@ pub(crate) struct Slot {
     held: ArcSwapOption<Held>,
     pub(crate) refresh: Claim,
     failure: Mutex<Option<Failure>>,
-    /// Asked for again since the eviction hand last passed.
-    touched: AtomicBool,
+    /// How often it was asked for again, less the times that the eviction hand has passed.
+    touches: AtomicU8,
 }
 
 /// A token ready to be sent.
@@ -127,7 +127,7 @@ impl Slot {
             held: ArcSwapOption::empty(),
             refresh: Claim::new(),
             failure: Mutex::new(None),
-            touched: AtomicBool::new(false),
+            touches: AtomicU8::new(0),
         }
     }
 
@@ -235,16 +235,27 @@ impl Slot {
         may_change
     }
 
-    /// Notes a use, for eviction. Written only when it changes, to keep the cache line shared.
+    /// Notes a use, for eviction. Written only when it changes, to keep the cache line shared; that
+    /// one of two at once may get lost does no harm.
     pub(crate) fn touch(&self) {
-        if !self.touched.load(Ordering::Relaxed) {
-            self.touched.store(true, Ordering::Relaxed);
+        let touches = self.touches.load(Ordering::Relaxed);
+        if touches < MOST_TOUCHES {
+            self.touches.store(touches + 1, Ordering::Relaxed);
         }
     }
 
-    /// Whether it was used since this was last asked.
+    /// Whether it was used since the eviction hand passed often enough, which it does hereby.
     pub(crate) fn take_touch(&self) -> bool {
-        self.touched.swap(false, Ordering::Relaxed)
+        let touches = self.touches.load(Ordering::Relaxed);
+        self.touches
+            .store(touches.saturating_sub(1), Ordering::Relaxed);
+        touches > 0
+    }
+
+    /// Whether it was asked for at least twice after it came. The count starts anew, with one to its
+    /// credit.
+    pub(crate) fn is_regular(&self) -> bool {
+        self.touches.swap(1, Ordering::Relaxed) > 1
     }
 
     fn failures(&self) -> MutexGuard<'_, Option<Failure>> {
@@ -269,3 +280,6 @@ const NEVER: u64 = 0;
 
 /// A clock corrected by less than this is not worth a fetch.
 const STEP_BACK_MS: u64 = 60_000;
+
+/// As in S3-FIFO: what is in use outlives a few rounds of the eviction hand, and no more.
+const MOST_TOUCHES: u8 = 3;

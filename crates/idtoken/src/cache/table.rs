@@ -1,9 +1,10 @@
 //! The audiences held: read without a lock, bounded, and hard to flood.
 //!
 //! Eviction follows S3-FIFO: a newcomer enters a small queue on probation, and only one that is
-//! asked for again moves to the main queue. A flood of hosts that are each asked for once therefore
-//! passes through a tenth of the table and never touches the audiences in use. One that comes back
-//! soon after the flood washed it out is remembered by its ghost, and goes to the main queue.
+//! asked for twice more moves to the main queue. A flood of hosts that are each asked for once, or
+//! once more after a 401, therefore passes through a tenth of the table and never touches the
+//! audiences in use. One that comes back soon after the flood washed it out is remembered by its
+//! ghost, and goes to the main queue.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -99,10 +100,14 @@ impl Queues {
     fn evict(&mut self, capacity: usize) -> Option<Arc<Slot>> {
         // While strangers fill their share of the table, they make room for one another.
         let from_main = self.probation.len() < (capacity / 10).max(1);
-        from_main
-            .then(|| self.evict_from_main())
-            .flatten()
-            .or_else(|| self.evict_from_probation())
+        if from_main {
+            self.evict_from_main()
+                .or_else(|| self.evict_from_probation())
+        } else {
+            // All of them may be regulars by now, or wait for their first token.
+            self.evict_from_probation()
+                .or_else(|| self.evict_from_main())
+        }
     }
 
     fn evict_from_probation(&mut self) -> Option<Arc<Slot>> {
@@ -110,7 +115,7 @@ impl Queues {
             let slot = self.probation.pop_front()?;
             if slot.flight.is_under_way() {
                 self.probation.push_back(slot);
-            } else if slot.take_touch() || is_held(&slot) {
+            } else if slot.is_regular() || is_held(&slot) {
                 self.main.push_back(slot);
             } else {
                 return Some(slot);
@@ -217,6 +222,59 @@ mod tests {
             kept.iter().all(|slot| slot.upgrade().is_some()),
             "a regular was evicted"
         );
+    }
+
+    #[test]
+    fn strangers_that_come_twice_evict_no_audience_in_use() {
+        let table = Table::new(100);
+        let regulars: Vec<_> = (0..80).map(|n| format!("regular{n}")).collect();
+        for _ in 0..3 {
+            for name in &regulars {
+                insert(&table, name);
+            }
+        }
+        let kept: Vec<_> = regulars
+            .iter()
+            .map(|name| Arc::downgrade(&insert(&table, name)))
+            .collect();
+        for n in 0..20_000 {
+            for _ in 0..2 {
+                insert(&table, &format!("stranger{n}"));
+            }
+            if n % 7 == 0 {
+                insert(&table, &regulars[n % regulars.len()]);
+            }
+        }
+        assert!(
+            kept.iter().all(|slot| slot.upgrade().is_some()),
+            "a regular was evicted"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_finds_room_while_strangers_wait_for_their_tokens() {
+        let table = Table::new(100);
+        for _ in 0..3 {
+            for n in 0..90 {
+                insert(&table, &format!("idle{n}"));
+            }
+        }
+        for n in 0..200 {
+            insert(&table, &format!("passing{n}"));
+        }
+        for n in 0..10 {
+            let slot = insert(&table, &format!("waiting{n}"));
+            let boarding = slot.flight.enter(|| None, std::future::pending);
+            assert!(boarding.is_ok());
+        }
+        let held = |n| {
+            insert(&table, &format!("newcomer{n}"));
+            let audience = audience(&format!("newcomer{n}"));
+            table.get(audience.as_str()).is_some()
+        };
+        // The idle ones are let pass once, 64 at a time.
+        assert!((0..3).any(held));
+        assert!((3..10).all(held));
     }
 
     #[test]
