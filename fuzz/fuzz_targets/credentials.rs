@@ -45,7 +45,8 @@ fn secrets(text: &str) -> Vec<String> {
 fn sort(name: &str, value: &Value, secret: &mut Vec<String>, open: &mut Vec<String>) {
     match value {
         Value::String(text) if SECRETS.contains(&name) => secret.push(text.clone()),
-        Value::String(text) => open.push(text.clone()),
+        // Errors leave out control characters, so that what is shown may read as a secret.
+        Value::String(text) => open.push(text.replace(char::is_control, "")),
         Value::Array(values) => {
             for value in values {
                 sort(name, value, secret, open);
@@ -53,7 +54,7 @@ fn sort(name: &str, value: &Value, secret: &mut Vec<String>, open: &mut Vec<Stri
         }
         Value::Object(members) => {
             for (name, value) in members {
-                open.push(name.clone());
+                open.push(name.replace(char::is_control, ""));
                 sort(name, value, secret, open);
             }
         }
