@@ -6,6 +6,7 @@ mod reasons;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use http::header::HOST;
 use idtoken_emulator::Endpoint;
 
 use self::reading::Request;
@@ -59,6 +60,14 @@ async fn sent_by(client: Counterpart, exchange: &str) -> Option<Vec<Request>> {
 fn sent(world: &World) -> Vec<Request> {
     let unknown = world.google.requests(Endpoint::Unknown);
     assert!(unknown.is_empty(), "{unknown:?}");
+    // What is not for the emulator's own address comes by HTTPS, through a tunnel.
+    let elsewhere = ENDPOINTS.iter().any(|endpoint| {
+        let requests = world.google.requests(*endpoint);
+        requests
+            .iter()
+            .any(|request| request.headers()[HOST] != world.google.host())
+    });
+    assert_eq!(world.google.hits(Endpoint::Connect) > 0, elsewhere);
     let to = |endpoint| {
         let requests = world.google.requests(endpoint).into_iter();
         requests.map(move |request| Request::read(&world.google, endpoint, &request))

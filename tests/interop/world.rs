@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use idtoken::source::{AuthorizedUser, DefaultSource, Environment, MetadataServer};
-use idtoken::{Audience, TokenSource};
+use idtoken::{Audience, Principal, TokenSource, Verifier};
 use idtoken_emulator::{Account, Emulator, Home, Role, SubjectSource, User};
 use tokio::process::Command;
 
@@ -45,7 +45,7 @@ impl World {
                 "EXTERNAL_FILE",
                 google.external_account_file(&provider, &subject, Some(TARGET)),
             ),
-            ("USER_FILE", google.user_file(&User::new("me@example.com"))),
+            ("USER_FILE", google.user_file(&User::new(USER))),
         ];
         let files = files.map(|(name, text)| (name, home.write(name, &text).unwrap()));
         Self {
@@ -84,6 +84,31 @@ impl World {
         bearer.strip_prefix("Bearer ").unwrap().to_owned()
     }
 
+    /// Whose token that way gives.
+    pub(crate) fn account_of(&self, exchange: &str) -> &'static str {
+        match exchange {
+            "metadata" => ATTACHED,
+            "key_file" => CALLER,
+            "impersonated" | "external_account" => TARGET,
+            "user" => USER,
+            other => panic!("no such exchange: {other}"),
+        }
+    }
+
+    /// Our verifier accepts the token, and no other account's: by address, or by number where a
+    /// token holds none.
+    pub(crate) async fn accepts(&self, token: &str, audience: &str, account: &str) {
+        let subject = Account::new(account).unique_id().to_owned();
+        let verifier = Verifier::builder()
+            .audience(audience)
+            .allow(Principal::email(account))
+            .allow(Principal::subject(subject))
+            .jwks_url(self.google.jwks_url())
+            .build()
+            .unwrap();
+        verifier.verify(token).await.unwrap();
+    }
+
     /// The OAuth client of the user's file, which is the audience of the user's tokens.
     pub(crate) fn user_client_id(&self) -> String {
         let file = std::fs::read(&self.files["USER_FILE"]).unwrap();
@@ -112,4 +137,5 @@ pub(crate) const ATTACHED: &str = "frontend@shop.iam.gserviceaccount.com";
 pub(crate) const CALLER: &str = "caller@shop.iam.gserviceaccount.com";
 pub(crate) const TARGET: &str = "target@shop.iam.gserviceaccount.com";
 pub(crate) const AUDIENCE: &str = "https://hello-abc.a.run.app";
+const USER: &str = "me@example.com";
 const SUBJECT_TOKEN: &str = "subject-token-of-the-workload";

@@ -33,6 +33,11 @@ const exchanges = {
     const options = { sourceClient, targetPrincipal: env.INTEROP_TARGET, targetScopes: scopes };
     return new Impersonated(options).fetchIdToken(audience, { includeEmail: true });
   },
+  async external_access_token() {
+    // What it is for in its eyes; the only exchange here whose token is none for an audience.
+    const client = await new GoogleAuth({ keyFilename: env.EXTERNAL_FILE, scopes }).getClient();
+    return (await client.getAccessToken()).token;
+  },
   async user() {
     const info = file('USER_FILE');
     const client = new UserRefreshClient({

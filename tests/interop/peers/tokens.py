@@ -65,6 +65,12 @@ def external_account(request):
     return as_target(source, request)
 
 
+def external_access_token(request):
+    # What it is for in its eyes; the only exchange here whose token is none for an audience.
+    source = identity_pool.Credentials.from_file(os.environ["EXTERNAL_FILE"], scopes=SCOPES)
+    return refreshed(source, request)
+
+
 def user_info():
     with open(os.environ["USER_FILE"]) as file:
         return json.load(file)
@@ -112,6 +118,6 @@ def asked(exchange):
     return {"token": token, "errors": errors, "seconds": time.monotonic() - started}
 
 
-EXCHANGES = [metadata, key_file, impersonated, external_account, user]
+EXCHANGES = [metadata, key_file, impersonated, external_account, external_access_token, user]
 WANTED = sys.argv[1:] or [exchange.__name__ for exchange in EXCHANGES]
 print(json.dumps({e.__name__: asked(e) for e in EXCHANGES if e.__name__ in WANTED}))

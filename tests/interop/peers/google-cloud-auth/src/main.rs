@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use google_cloud_auth::credentials::idtoken::{
     IDTokenCredentials, impersonated, mds, service_account, user_account, verifier,
 };
+use google_cloud_auth::credentials::{AccessTokenCredentials, external_account};
 use serde_json::{Map, Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -52,7 +53,7 @@ async fn asked(exchange: &str) -> Value {
                 if ask > 0 {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
-                match credentials.id_token().await {
+                match credentials.token().await {
                     Ok(found) => {
                         token = Some(found);
                         break;
@@ -62,12 +63,59 @@ async fn asked(exchange: &str) -> Value {
             }
         }
     }
-    json!({"token": token, "errors": errors, "seconds": started.elapsed().as_secs_f64()})
+    let seconds = started.elapsed().as_secs_f64();
+    if let (Some(token), Ok(_)) = (&token, var("INTEROP_VERIFY")) {
+        verify(exchange, token)
+            .await
+            .expect("it accepts what it got");
+    }
+    json!({"token": token, "errors": errors, "seconds": seconds})
 }
 
-fn credentials(exchange: &str) -> Result<IDTokenCredentials> {
+/// It accepts the token for its audience, and for no other.
+async fn verify(exchange: &str, token: &str) -> Result<()> {
+    let audience = match exchange {
+        "user" => file("USER_FILE")?["client_id"]
+            .as_str()
+            .ok_or("no client")?
+            .to_owned(),
+        _ => var("INTEROP_AUDIENCE")?,
+    };
+    let verifier = |audience: String| -> Result<verifier::Verifier> {
+        let jwks = var("INTEROP_JWKS_URL")?;
+        Ok(verifier::Builder::new([audience])
+            .with_jwks_url(jwks)
+            .build())
+    };
+    verifier(audience)?.verify(token).await?;
+    // A verification that says yes to everything would prove nothing.
+    match verifier("https://other.example".to_owned())?
+        .verify(token)
+        .await
+    {
+        Ok(_) => Err(format!("{exchange}: accepted for another audience").into()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What gives ID tokens, or access tokens.
+enum Source {
+    Id(IDTokenCredentials),
+    Access(AccessTokenCredentials),
+}
+
+impl Source {
+    async fn token(&self) -> Result<String> {
+        Ok(match self {
+            Self::Id(credentials) => credentials.id_token().await?,
+            Self::Access(credentials) => credentials.access_token().await?.token,
+        })
+    }
+}
+
+fn credentials(exchange: &str) -> Result<Source> {
     let audience = var("INTEROP_AUDIENCE")?;
-    Ok(match exchange {
+    Ok(Source::Id(match exchange {
         "metadata" => mds::Builder::new(audience)
             .with_format(mds::Format::Full)
             .build()?,
@@ -78,8 +126,12 @@ fn credentials(exchange: &str) -> Result<IDTokenCredentials> {
         "user" => user_account::Builder::new(file("USER_FILE")?)
             .with_token_uri(var("INTEROP_TOKEN_URL")?)
             .build()?,
+        "external_access_token" => {
+            let source = external_account::Builder::new(file("EXTERNAL_FILE")?);
+            return Ok(Source::Access(source.build_access_token_credentials()?));
+        }
         other => return Err(format!("it has no way to {other}").into()),
-    })
+    }))
 }
 
 fn file(name: &str) -> Result<Value> {
