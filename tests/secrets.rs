@@ -118,6 +118,7 @@ async fn the_called_side_shows_no_secret() {
         .audience(FUNCTION)
         .allow(Principal::service_account(CALLER))
         .key_refetch_pause(Duration::ZERO)
+        .explain_refusals(true)
         .jwks_url(google.jwks_url());
     let verifier = builder.clone().build().unwrap();
     shown.debug("VerifierBuilder", &builder);
@@ -177,6 +178,9 @@ async fn the_called_side_shows_no_secret() {
         "fetched keys",
         "could not fetch keys",
         "turned a caller away",
+        "advice=\"if the caller's token is new, compare both machines' clocks\"",
+        "refused a token",
+        "FAIL  exp",
     ] {
         assert!(
             log.read().contains(line),

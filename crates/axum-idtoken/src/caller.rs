@@ -106,19 +106,16 @@ impl<T: FromClaims, V> Caller<T, V> {
         V: VerifierOf<S>,
     {
         // Nearly always done at once; and a future that kept the verifier would be the larger.
-        let verdict = match V::start(state, &parts.headers) {
-            Verification::Done(verdict) => verdict,
-            Verification::Waiting(waiting) => waiting.await,
+        let claims = match V::start(state, &parts.headers) {
+            Verification::Done(verdict) => verdict?,
+            Verification::Waiting(waiting) => waiting.await?,
         };
-        let claims = verdict.map_err(CallerRejection::token)?;
-        match T::from_claims(&claims) {
-            Ok(extra) => Ok(Self {
-                claims,
-                extra,
-                verifier: PhantomData,
-            }),
-            Err(error) => Err(CallerRejection::claims(error)),
-        }
+        let extra = T::from_claims(&claims).map_err(Rejection::from)?;
+        Ok(Self {
+            claims,
+            extra,
+            verifier: PhantomData,
+        })
     }
 }
 
@@ -157,7 +154,7 @@ where
     ) -> Result<Option<Self>, Self::Rejection> {
         match Self::extract(parts, state).await {
             Ok(caller) => Ok(Some(caller)),
-            Err(rejection) if rejection.rejection().is_some_and(Rejection::is_missing) => Ok(None),
+            Err(rejection) if rejection.rejection().is_missing() => Ok(None),
             Err(rejection) => Err(rejection),
         }
     }

@@ -6,109 +6,55 @@ use std::fmt;
 use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use idtoken::inbound::Rejection;
-use idtoken::verify::{ClaimError, VerifyError, VerifyErrorKind};
 
 /// Why a handler's [`Caller`](crate::Caller) could not be had.
 #[derive(Clone, Debug)]
-pub struct CallerRejection {
-    reason: Reason,
-}
-
-#[derive(Clone, Debug)]
-enum Reason {
-    /// The token is good but lacks what the handler wants of it: authentic, not entitled.
-    Claims(ClaimError),
-    Token(Rejection),
-}
+pub struct CallerRejection(Rejection);
 
 impl CallerRejection {
-    pub(crate) fn token(rejection: Rejection) -> Self {
-        Self {
-            reason: Reason::Token(rejection),
-        }
-    }
-
-    pub(crate) fn claims(error: ClaimError) -> Self {
-        Self {
-            reason: Reason::Claims(error),
-        }
-    }
-
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.answer().status()
+        self.0.status()
     }
 
     /// The text of the response; it names no detail.
     #[must_use]
     pub fn body_text(&self) -> String {
-        self.answer().body().to_owned()
+        self.0.body().to_owned()
     }
 
-    /// What was wrong with the request's token. `None` when nothing was, but its claims are not as
-    /// the handler wants them.
+    /// What was wrong: with the token, with its header, or with the claims as the handler wants
+    /// them.
     #[must_use]
-    pub fn rejection(&self) -> Option<&Rejection> {
-        match &self.reason {
-            Reason::Claims(_) => None,
-            Reason::Token(rejection) => Some(rejection),
-        }
+    pub fn rejection(&self) -> &Rejection {
+        &self.0
     }
+}
 
-    fn answer(&self) -> Rejection {
-        match &self.reason {
-            Reason::Claims(_) => VerifyError::from(VerifyErrorKind::NotAllowed).into(),
-            Reason::Token(rejection) => rejection.clone(),
-        }
+impl From<Rejection> for CallerRejection {
+    fn from(rejection: Rejection) -> Self {
+        Self(rejection)
     }
 }
 
 impl IntoResponse for CallerRejection {
     fn into_response(self) -> Response {
-        tracing::debug!(
-            status = self.status().as_u16(),
-            reason = %Causes(&self),
-            "turned a caller away"
-        );
-        let answer = self.answer();
-        let mut response = (answer.status(), answer.body()).into_response();
-        answer.write_headers(response.headers_mut());
+        self.0.log();
+        let mut response = (self.0.status(), self.0.body()).into_response();
+        self.0.write_headers(response.headers_mut());
         response
     }
 }
 
 impl fmt::Display for CallerRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            Reason::Claims(_) => {
-                f.write_str("the token's claims are not as the handler wants them")
-            }
-            Reason::Token(rejection) => rejection.fmt(f),
-        }
+        self.0.fmt(f)
     }
 }
 
 impl Error for CallerRejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.reason {
-            Reason::Claims(error) => Some(error),
-            Reason::Token(rejection) => rejection.source(),
-        }
-    }
-}
-
-/// An error and its causes on one line.
-struct Causes<'e>(&'e dyn Error);
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        self.0.source()
     }
 }

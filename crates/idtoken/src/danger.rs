@@ -5,9 +5,10 @@ use std::fmt;
 
 /// Proof that this process runs as a Cloud Run service, as far as its environment tells.
 ///
-/// Wanted by [`VerifierBuilder::danger_trust_cloud_run_iam`], so that the switch cannot be on where
-/// no front end of Google's stands before the process: on a virtual machine, in another cluster,
-/// on a developer's desk.
+/// Wanted by [`VerifierBuilder::danger_trust_cloud_run_iam`], so that the switch is not left on by
+/// mistake where no front end of Google's stands before the process: on a virtual machine, on a
+/// developer's desk. It is no more than that: Knative sets the same variables in any cluster, and
+/// anyone can set them.
 ///
 /// [`VerifierBuilder::danger_trust_cloud_run_iam`]: crate::VerifierBuilder::danger_trust_cloud_run_iam
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,12 @@ pub struct NotOnCloudRun {
 
 impl fmt::Display for NotOnCloudRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a Cloud Run service: `{}` is not set", self.variable)
+        write!(
+            f,
+            "not a Cloud Run service: `{}` is not set; elsewhere nobody checks a token before you \
+             do, so it must keep its signature",
+            self.variable
+        )
     }
 }
 

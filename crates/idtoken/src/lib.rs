@@ -58,6 +58,7 @@ pub mod source;
 pub mod transport;
 pub mod verify;
 
+mod chain;
 mod exchange;
 mod flight;
 mod jitter;

@@ -218,6 +218,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     seen: Seen,
     token_header: TokenHeader,
+    explains_refusals: bool,
     /// Whether a token without signature is believed because Cloud Run's front end checked it.
     trusts_front_end: bool,
 }
@@ -278,15 +279,20 @@ impl Inner {
         look: Look,
         patience: Patience<'_>,
     ) -> Attempt {
-        let jws = match Jws::parse(jwt) {
-            Ok(jws) => jws,
-            Err(malformed) => return Attempt::Done(Err(malformed.into())),
-        };
-        if jws.is_signature_removed() {
-            return Attempt::Done(self.judge_unsigned(&jws, noted_by_front_end, look.now));
-        }
-        self.judge_signed(&jws, look, patience)
-            .unwrap_or_else(|error| Attempt::Done(Err(error)))
+        let attempt = Jws::parse(jwt).map_err(VerifyError::from).and_then(|jws| {
+            if jws.is_signature_removed() {
+                let verdict = self.judge_unsigned(&jws, noted_by_front_end, look.now);
+                return verdict.map(|claims| Attempt::Done(Ok(claims)));
+            }
+            self.judge_signed(&jws, look, patience)
+        });
+        attempt.unwrap_or_else(|error| {
+            if self.explains_refusals {
+                let explanation = self.explanation(jwt, noted_by_front_end, look.now);
+                tracing::debug!(%explanation, "refused a token");
+            }
+            Attempt::Done(Err(error))
+        })
     }
 
     fn judge_signed(
@@ -355,14 +361,11 @@ impl Inner {
         jws.payload(|text| {
             let payload = Payload::parse(text).ok_or(Malformed::PayloadNotObject)?;
             let (index, issuer) = self.rules.issuer_of(&payload)?;
-            // The front end checks tokens of Google's and no others.
-            if !issuer.is_open() {
-                return Err(Kind::SignatureRemoved.into());
-            }
+            judge::check_note(issuer)?;
             judge::check_header(jws.header(), issuer)?;
             let case = self.rules.case(&payload, issuer, now);
             case.check_claims()?;
-            Ok(case.check_identity(&self.policy.load().policy, index == 0)?)
+            case.check_identity(&self.policy.load().policy, index == 0)
         })?
     }
 }

@@ -203,7 +203,7 @@ impl Gate {
             }
             Err(rejection) if rejection.is_missing() && self.lets_missing_pass => Ok(()),
             Err(rejection) => {
-                answer::log(&rejection);
+                rejection.log();
                 Err(rejection)
             }
         }

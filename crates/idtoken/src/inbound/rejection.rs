@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::HeaderFault;
-use crate::verify::VerifyError;
+use crate::chain::Chain;
+use crate::verify::{ClaimError, VerifyError};
 
 /// Why a request was turned away, and how to say so over HTTP.
 ///
@@ -16,7 +17,7 @@ use crate::verify::VerifyError;
 /// | no token, or another scheme | 401 | `Bearer` |
 /// | malformed header | 400 | `Bearer error="invalid_request"` |
 /// | token not accepted | 401 | `Bearer error="invalid_token"` |
-/// | authentic but not allowed | 403 | `Bearer error="insufficient_scope"` |
+/// | authentic but not allowed, or lacking a claim | 403 | `Bearer error="insufficient_scope"` |
 /// | keys unavailable | 503 | none, but `Retry-After` |
 ///
 /// The answer names no detail, so that it teaches an attacker nothing. `Display` and
@@ -28,6 +29,8 @@ pub struct Rejection {
 
 #[derive(Clone, Debug)]
 enum Reason {
+    /// The token is good but lacks what the handler wants of it: authentic, not entitled.
+    Claims(ClaimError),
     Header(HeaderFault),
     Missing,
     Verify(VerifyError),
@@ -53,7 +56,7 @@ impl Rejection {
     pub fn verify_error(&self) -> Option<&VerifyError> {
         match &self.reason {
             Reason::Verify(error) => Some(error),
-            Reason::Header(_) | Reason::Missing => None,
+            Reason::Claims(_) | Reason::Header(_) | Reason::Missing => None,
         }
     }
 
@@ -62,7 +65,16 @@ impl Rejection {
     pub fn header_fault(&self) -> Option<HeaderFault> {
         match &self.reason {
             Reason::Header(fault) => Some(*fault),
-            Reason::Missing | Reason::Verify(_) => None,
+            Reason::Claims(_) | Reason::Missing | Reason::Verify(_) => None,
+        }
+    }
+
+    /// What the handler wants of the claims and did not find, when the token was good.
+    #[must_use]
+    pub fn claim_error(&self) -> Option<&ClaimError> {
+        match &self.reason {
+            Reason::Claims(error) => Some(error),
+            Reason::Header(_) | Reason::Missing | Reason::Verify(_) => None,
         }
     }
 
@@ -70,6 +82,7 @@ impl Rejection {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match &self.reason {
+            Reason::Claims(_) => StatusCode::FORBIDDEN,
             Reason::Header(HeaderFault::WrongScheme) | Reason::Missing => StatusCode::UNAUTHORIZED,
             Reason::Header(_) => StatusCode::BAD_REQUEST,
             Reason::Verify(error) => error.status(),
@@ -106,6 +119,17 @@ impl Rejection {
         }
     }
 
+    /// Tells whoever runs the server why, at debug level: the reason with its causes, and
+    /// [`advice`](VerifyError::advice) where there is any. Never the token.
+    pub fn log(&self) {
+        tracing::debug!(
+            status = self.status().as_u16(),
+            reason = %Chain(self),
+            advice = self.verify_error().and_then(VerifyError::advice),
+            "turned a caller away"
+        );
+    }
+
     /// Writes the answer's headers.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         if let Some(challenge) = self.challenge() {
@@ -113,7 +137,9 @@ impl Rejection {
         }
         if let Some(wait) = self.retry_after() {
             // Rounded up: a client that comes back early comes back in vain.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let seconds = wait
+                .as_secs()
+                .saturating_add(u64::from(wait.subsec_nanos() > 0));
             headers.insert(http::header::RETRY_AFTER, seconds.into());
         }
     }
@@ -122,6 +148,7 @@ impl Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.reason {
+            Reason::Claims(_) => "the token's claims are not as the handler wants them",
             Reason::Header(_) => "the request's token header is malformed",
             Reason::Missing => "the request carries no token",
             Reason::Verify(_) => "the request's token was not accepted",
@@ -132,9 +159,18 @@ impl fmt::Display for Rejection {
 impl Error for Rejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.reason {
+            Reason::Claims(error) => Some(error),
             Reason::Header(fault) => Some(fault),
             Reason::Missing => None,
             Reason::Verify(error) => Some(error),
+        }
+    }
+}
+
+impl From<ClaimError> for Rejection {
+    fn from(error: ClaimError) -> Self {
+        Self {
+            reason: Reason::Claims(error),
         }
     }
 }

@@ -11,13 +11,18 @@ use super::issuer::{Issuer, KeySource};
 use super::judge::Rules;
 use super::keeper::{Keeper, KeeperSettings, Remote};
 use super::keys::KeySet;
-use super::policy::{Policy, Principal, PrincipalFault};
+use super::policy::{Policy, Principal};
 use super::seen::Seen;
 use super::{Claims, CurrentPolicy, Inner, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::danger::CloudRunService;
 use crate::inbound::TokenHeader;
+use crate::loopback;
 use crate::transport::{SharedTransport, Transport};
+
+mod error;
+
+pub use self::error::BuildError;
 
 /// Puts a [`Verifier`] together; see the [module](super) for an example.
 ///
@@ -26,6 +31,7 @@ use crate::transport::{SharedTransport, Transport};
 pub struct VerifierBuilder {
     audiences: Vec<String>,
     clock: Arc<dyn Clock>,
+    explains_refusals: bool,
     first_issuer_keys: Option<KeySource>,
     issuers: Vec<Issuer>,
     keeper: KeeperSettings,
@@ -113,7 +119,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Fetches the keys of the first issuer from `url`: an emulator, a mirror.
+    /// Fetches the keys of the first issuer from `url`: an emulator, a mirror. It must be `https`,
+    /// except on this machine.
     #[must_use]
     pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
         self.first_issuer_keys = Some(KeySource::Url(url.into()));
@@ -144,18 +151,18 @@ impl VerifierBuilder {
 
     /// The least time from a fetch of an issuer's keys that brought no new one to the next because
     /// of tokens whose key is not known. Default: 10 seconds. After a fetch that did bring one it is
-    /// 100 milliseconds at most: that was a rotation, and no stranger can cause those.
+    /// 100 milliseconds at most: that was a rotation, and no stranger can cause those. At most a day.
     #[must_use]
     pub fn key_refetch_pause(mut self, pause: Duration) -> Self {
-        self.keeper.refetch_pause = pause;
+        self.keeper.refetch_pause = pause.min(MAX_REFETCH_PAUSE);
         self
     }
 
     /// For how long keys serve past their cache time while the endpoint is down: once a fetch has
-    /// failed, and until one succeeds. Default: 12 hours.
+    /// failed, and until one succeeds. Default: 12 hours; at most 30 days.
     #[must_use]
     pub fn stale_keys_for(mut self, stale_for: Duration) -> Self {
-        self.keeper.stale_for = stale_for;
+        self.keeper.stale_for = stale_for.min(MAX_STALE);
         self
     }
 
@@ -168,6 +175,15 @@ impl VerifierBuilder {
     #[must_use]
     pub fn remember_tokens(mut self, count: usize) -> Self {
         self.remembered_tokens = count;
+        self
+    }
+
+    /// Whether each refusal is logged at debug level with its [`Explanation`](super::Explanation):
+    /// every check and the values compared. These name callers' addresses and ids; signature and
+    /// token are not in it. Default: no.
+    #[must_use]
+    pub fn explain_refusals(mut self, explain: bool) -> Self {
+        self.explains_refusals = explain;
         self
     }
 
@@ -234,6 +250,7 @@ impl VerifierBuilder {
             clock,
             seen,
             token_header,
+            explains_refusals: self.explains_refusals,
             trusts_front_end: self.trusted_front_end.is_some(),
         };
         Ok(Verifier {
@@ -247,6 +264,7 @@ impl Default for VerifierBuilder {
         Self {
             audiences: Vec::new(),
             clock: Arc::new(SystemClock),
+            explains_refusals: false,
             first_issuer_keys: None,
             issuers: Vec::new(),
             keeper: KeeperSettings::default(),
@@ -270,50 +288,6 @@ impl fmt::Debug for VerifierBuilder {
             .finish_non_exhaustive()
     }
 }
-
-/// Why a verifier was not built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// An audience is empty. There is none that means "any".
-    EmptyAudience,
-    /// A key URL is not an absolute `http` or `https` URL.
-    InvalidKeyUrl(String),
-    /// The leeway is longer than five minutes.
-    LeewayTooLong,
-    /// No audience was given.
-    NoAudience,
-    /// No identity rule was given: `allow` somebody, or waive it with
-    /// `danger_any_google_identity`.
-    NoIdentityRule,
-    /// Keys must be fetched, and there is nothing to fetch them with: feature `reqwest` is off, or
-    /// its client could not be set up.
-    NoTransport,
-    /// An identity rule cannot be right.
-    Principal(PrincipalFault),
-    /// Two issuers go by one name.
-    RepeatedIssuer(String),
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EmptyAudience => f.write_str("an audience is empty"),
-            Self::InvalidKeyUrl(url) => write!(f, "`{url}` is not an http or https URL"),
-            Self::LeewayTooLong => f.write_str("the leeway is longer than five minutes"),
-            Self::NoAudience => f.write_str("no audience was given"),
-            Self::NoIdentityRule => f.write_str(
-                "no identity rule was given: use `allow(Principal::…)`, or waive it with \
-                 `danger_any_google_identity()`",
-            ),
-            Self::NoTransport => f.write_str("there is no transport to fetch keys with"),
-            Self::Principal(fault) => write!(f, "a principal cannot be right: {fault}"),
-            Self::RepeatedIssuer(iss) => write!(f, "two issuers are named `{iss}`"),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}
 
 pub(super) fn check_policy(policy: &Policy, issuers: &[Issuer]) -> Result<(), BuildError> {
     if policy.is_empty() {
@@ -376,7 +350,8 @@ fn parse_key_url(url: &str) -> Result<Uri, BuildError> {
     let invalid = || BuildError::InvalidKeyUrl(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| invalid())?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(_)) => Ok(uri),
+        (Some("https"), Some(_)) => Ok(uri),
+        (Some("http"), Some(host)) if loopback::is_loopback(host) => Ok(uri),
         _ => Err(invalid()),
     }
 }
@@ -394,3 +369,5 @@ fn default_transport() -> Option<SharedTransport> {
 }
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
+const MAX_REFETCH_PAUSE: Duration = Duration::from_secs(24 * 3600);
+const MAX_STALE: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -17,6 +17,8 @@ pub struct VerifyError {
     kind: VerifyErrorKind,
     source: Option<Arc<dyn Error + Send + Sync>>,
     retry_after: Option<Duration>,
+    /// The identity rules ask for an e-mail address, and the token has none that is verified.
+    lacks_email: bool,
 }
 
 impl VerifyError {
@@ -25,6 +27,14 @@ impl VerifyError {
             kind,
             source: None,
             retry_after: None,
+            lacks_email: false,
+        }
+    }
+
+    pub(crate) fn not_allowed(lacks_email: bool) -> Self {
+        Self {
+            lacks_email,
+            ..Self::new(VerifyErrorKind::NotAllowed)
         }
     }
 
@@ -33,9 +43,9 @@ impl VerifyError {
         retry_after: Duration,
     ) -> Self {
         Self {
-            kind: VerifyErrorKind::KeysUnavailable,
             source: Some(source),
             retry_after: Some(retry_after),
+            ..Self::new(VerifyErrorKind::KeysUnavailable)
         }
     }
 
@@ -65,28 +75,48 @@ impl VerifyError {
     /// What usually causes this, and what to do about it; for whoever runs the service.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
-        match self.kind {
+        Some(match self.kind {
+            VerifyErrorKind::AlgorithmNotAllowed => {
+                "Google signs with RS256, Identity-Aware Proxy with ES256; an issuer of your own says \
+                 which with `Issuer::with_algorithm`"
+            }
             VerifyErrorKind::Expired
             | VerifyErrorKind::IssuedInFuture
             | VerifyErrorKind::NotYetValid => {
-                Some("if the caller's token is new, compare both machines' clocks")
+                "if the caller's token is new, compare both machines' clocks"
             }
-            VerifyErrorKind::KeysUnavailable => Some(
-                "the issuer's key endpoint cannot be reached: check egress, DNS and proxy settings",
-            ),
-            VerifyErrorKind::NotAllowed => Some(
-                "the token is authentic; to let this caller in, add it with `allow(Principal::…)`",
-            ),
-            VerifyErrorKind::SignatureRemoved => Some(
+            VerifyErrorKind::KeysUnavailable => {
+                "the issuer's key endpoint cannot be reached: check egress, DNS and proxy settings"
+            }
+            VerifyErrorKind::LifetimeTooLong => {
+                "if the issuer means its tokens to live that long, say so with \
+                 `Issuer::with_max_lifetime`"
+            }
+            VerifyErrorKind::NotAllowed if self.lacks_email => {
+                "the rules ask for an e-mail address and the token has none that is verified; have \
+                 the caller's source include it: `includeEmail` for impersonation, `format=full` on \
+                 Compute Engine, the scope `email` for users"
+            }
+            VerifyErrorKind::NotAllowed => {
+                "the token is authentic; to let this caller in, add it with `allow(Principal::…)`"
+            }
+            VerifyErrorKind::SignatureRemoved => {
                 "Cloud Run's IAM check strips the signature from the header that it checked; have \
                  the caller send the token in both `X-Serverless-Authorization` and \
-                 `Authorization`: only the first is stripped",
-            ),
-            VerifyErrorKind::WrongAudience => Some(
-                "audiences are compared letter by letter: scheme, path and trailing slash count",
-            ),
-            _ => None,
-        }
+                 `Authorization`: only the first is stripped"
+            }
+            VerifyErrorKind::UnknownKey => {
+                "a moment after a rotation it passes; else the token is forged or of another issuer"
+            }
+            VerifyErrorKind::WrongAudience => {
+                "audiences are compared letter by letter: scheme, path and trailing slash count"
+            }
+            VerifyErrorKind::WrongIssuer => {
+                "the token is Firebase's, Identity-Aware Proxy's or somebody else's; if that is \
+                 meant, add it with `issuer(Issuer::…)`"
+            }
+            _ => return None,
+        })
     }
 }
 
@@ -118,7 +148,10 @@ impl From<Malformed> for VerifyError {
     }
 }
 
-/// What was wrong with a token, in the order in which it is looked for where two things are.
+/// What was wrong with a token. Where two things are, the earlier check of these names its own:
+/// grammar, `alg`, `crit`, `typ`, `kid`, key, signature, `iss`, `aud`, `exp`, `iat`, `nbf`,
+/// lifetime, `sub`, and last who the caller is. With several issuers `iss` comes before `alg`, for it
+/// says whose key to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifyErrorKind {

@@ -112,8 +112,19 @@ impl Verifier {
     /// that are not held yet.
     #[must_use]
     pub fn explain(&self, jwt: &str, now: SystemTime) -> Explanation {
+        self.inner.explanation(jwt, false, now)
+    }
+}
+
+impl Inner {
+    pub(super) fn explanation(
+        &self,
+        jwt: &str,
+        noted_by_front_end: bool,
+        now: SystemTime,
+    ) -> Explanation {
         let mut explanation = Explanation { checks: Vec::new() };
-        if let Err(malformed) = self.inner.explain(jwt, now, &mut explanation) {
+        if let Err(malformed) = self.explain(jwt, noted_by_front_end, now, &mut explanation) {
             explanation.add(
                 "grammar",
                 Err(Kind::Malformed(malformed)),
@@ -122,12 +133,17 @@ impl Verifier {
         }
         explanation
     }
-}
 
-impl Inner {
-    fn explain(&self, jwt: &str, now: SystemTime, to: &mut Explanation) -> Result<(), Malformed> {
+    fn explain(
+        &self,
+        jwt: &str,
+        noted_by_front_end: bool,
+        now: SystemTime,
+        to: &mut Explanation,
+    ) -> Result<(), Malformed> {
         let jws = Jws::parse(jwt)?;
-        if jws.is_signature_removed() {
+        let believes_note = self.trusts_front_end && noted_by_front_end;
+        if jws.is_signature_removed() && !believes_note {
             let detail = "the third part is the note of Google's front end".to_owned();
             to.add("signature", Err(Kind::SignatureRemoved), detail);
         }
@@ -155,6 +171,14 @@ impl Inner {
                     return Ok(());
                 }
             };
+            if jws.is_signature_removed() && believes_note {
+                let result = judge::check_note(issuer);
+                to.add(
+                    "signature",
+                    result,
+                    "checked by Google's front end".to_owned(),
+                );
+            }
             explain_header(jws.header(), issuer, to);
             if !jws.is_signature_removed() {
                 self.explain_signature(&jws, signature, index, issuer, now, to);
@@ -164,7 +188,8 @@ impl Inner {
                 to.add(name, check(&case), claim_detail(name, &case));
             }
             let policy = self.policy.load();
-            let identity = case.check_identity(&policy.policy, index == 0).map(drop);
+            let identity = case.check_identity(&policy.policy, index == 0);
+            let identity = identity.map(drop).map_err(|error| error.kind());
             to.add(
                 "identity",
                 identity,

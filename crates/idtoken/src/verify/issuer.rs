@@ -82,7 +82,7 @@ impl Issuer {
         Self { algorithm, ..self }
     }
 
-    /// Publishes its keys at `url`: an emulator, a mirror.
+    /// Publishes its keys at `url`, `https` except on this machine: an emulator, a mirror.
     #[must_use]
     pub fn with_jwks_url(self, url: impl Into<String>) -> Self {
         Self {

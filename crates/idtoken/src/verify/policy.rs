@@ -12,8 +12,9 @@ use super::issuer::Issuer;
 /// Only an identity rule says whom it must be *from*.
 ///
 /// E-mail addresses and domains are compared letter by letter, except that ASCII letters match in
-/// either case. Nothing else is folded: no dots, no `+tag`, no Unicode. They count only when
-/// `email_verified` is the JSON value `true`.
+/// either case. Nothing else is folded: no dots, no `+tag`, no Unicode. E-mail addresses, and the
+/// projects that are read from them, count only when `email_verified` is the JSON value `true`; `hd`,
+/// `azp` and `sub` are the issuer's own word and stand by themselves.
 ///
 /// A rule speaks of the verifier's first issuer unless [`issued_by`](Self::issued_by) names
 /// another: what one issuer says of an e-mail address must not open the door to another's word.
@@ -168,6 +169,19 @@ impl Policy {
 
     pub(crate) fn principals(&self) -> &[Principal] {
         &self.principals
+    }
+
+    /// Whether some rule goes by an e-mail address.
+    pub(crate) fn wants_email(&self) -> bool {
+        let goes_by_email = |rule: &Rule| {
+            matches!(
+                rule,
+                Rule::Email(_) | Rule::Project(_) | Rule::ServiceAccount(_)
+            )
+        };
+        self.principals
+            .iter()
+            .any(|principal| goes_by_email(&principal.rule))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -580,6 +580,29 @@ fn a_removed_signature_is_recognised_exactly_and_explained() {
 }
 
 #[test]
+fn a_caller_without_a_verified_email_is_told_to_include_it() {
+    let advice = |builder: VerifierBuilder, changes: &Value| {
+        let verifier = builder.keys(keys()).build().unwrap();
+        let jwt = Signer::rsa(0).token("k0", &claims_with(changes));
+        match verifier.inner.attempt(&jwt, false, Patience::Fresh) {
+            Attempt::Done(Err(error)) => error.advice().unwrap(),
+            _ => panic!("accepted"),
+        }
+    };
+    let by_subject = || {
+        Verifier::builder()
+            .audience(AUDIENCE)
+            .allow(Principal::subject("7"))
+            .clock(ManualClock::new(at(NOW)))
+    };
+    for lacking in [json!({"email": null}), json!({"email_verified": false})] {
+        assert!(advice(builder(), &lacking).contains("includeEmail"));
+        assert!(advice(by_subject(), &lacking).contains("`allow("));
+    }
+    assert!(advice(builder(), &json!({"email": "x@y"})).contains("`allow("));
+}
+
+#[test]
 fn of_two_faults_the_earlier_check_names_its_own() {
     let all_wrong = json!({"iss": "x", "aud": "x", "exp": 1, "iat": NOW * 2, "sub": null});
     refused(
@@ -661,16 +684,6 @@ fn the_builder_refuses_what_cannot_be_right() {
         .keys(keys())
         .build();
     assert_eq!(lax.unwrap_err(), BuildError::LeewayTooLong);
-    for url in ["", "keys", "ftp://x/y", "/keys"] {
-        let built = builder()
-            .jwks_url(url)
-            .transport(Endpoint::new(Answer::Refused))
-            .build();
-        assert_eq!(
-            built.unwrap_err(),
-            BuildError::InvalidKeyUrl(url.to_owned())
-        );
-    }
     for (principal, fault) in [
         (Principal::subject(""), PrincipalFault::Empty),
         (Principal::azp(""), PrincipalFault::Empty),
@@ -705,6 +718,66 @@ fn the_builder_refuses_what_cannot_be_right() {
         .issuer(Issuer::google())
         .build();
     assert!(matches!(twice.unwrap_err(), BuildError::RepeatedIssuer(_)));
+}
+
+#[test]
+fn keys_come_over_https_or_from_this_machine() {
+    for url in [
+        "",
+        "keys",
+        "ftp://x/y",
+        "/keys",
+        "http://keys.example.com/",
+        "http://127.0.0.1.example.com/",
+    ] {
+        let built = builder()
+            .jwks_url(url)
+            .transport(Endpoint::new(Answer::Refused))
+            .build();
+        assert_eq!(
+            built.unwrap_err(),
+            BuildError::InvalidKeyUrl(url.to_owned())
+        );
+    }
+    let built = builder()
+        .jwks_url("http://localhost:9000/certs")
+        .transport(Endpoint::new(Answer::Refused))
+        .build();
+    assert!(built.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_duration_is_too_long_for_a_setter() {
+    type Set = fn(VerifierBuilder, Duration) -> VerifierBuilder;
+    let sets: [(&str, Set); 4] = [
+        ("pause", VerifierBuilder::key_refetch_pause),
+        ("stale", VerifierBuilder::stale_keys_for),
+        ("leeway", VerifierBuilder::leeway),
+        ("lifetime", |builder, longest| {
+            let longest = longest.max(Duration::from_secs(3600));
+            builder.issuer(Issuer::google().with_max_lifetime(longest))
+        }),
+    ];
+    for (what, set) in sets {
+        for duration in [Duration::MAX, Duration::ZERO] {
+            let endpoint = Endpoint::new(Answer::keys(&[Signer::rsa(0).jwk("k0")]));
+            let clock = ManualClock::new(at(NOW));
+            let builder = builder().transport(endpoint.clone()).clock(clock.clone());
+            let Ok(verifier) = set(builder, duration).build() else {
+                assert_eq!((what, duration), ("leeway", Duration::MAX));
+                continue;
+            };
+            assert!(verifier.verify(&good_token()).await.is_ok(), "{what}");
+            let unknown = Signer::rsa(1).token("k1", &good_claims());
+            endpoint.set(Answer::status(404));
+            for _ in 0..3 {
+                let verdict = verifier.verify(&unknown).await;
+                let mut headers = HeaderMap::new();
+                Rejection::from(verdict.unwrap_err()).write_headers(&mut headers);
+                clock.advance(Duration::from_secs(3 * 3600));
+            }
+        }
+    }
 }
 
 #[test]

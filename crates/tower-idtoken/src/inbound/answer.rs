@@ -1,8 +1,5 @@
 //! What a caller who is turned away gets to see.
 
-use std::error::Error;
-use std::fmt;
-
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode};
 use idtoken::inbound::Rejection;
@@ -52,35 +49,11 @@ impl Protocol {
     }
 }
 
-/// Logs why, without the token, for whoever runs the server.
-pub(super) fn log(rejection: &Rejection) {
-    tracing::debug!(
-        status = rejection.status().as_u16(),
-        reason = %Causes(rejection),
-        "turned a caller away"
-    );
-}
-
 /// `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`.
 fn grpc_status(rejection: &Rejection) -> &'static str {
     match rejection.status() {
         StatusCode::FORBIDDEN => "7",
         StatusCode::SERVICE_UNAVAILABLE => "14",
         _ => "16",
-    }
-}
-
-/// An error and its causes on one line.
-struct Causes<'e>(&'e dyn Error);
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

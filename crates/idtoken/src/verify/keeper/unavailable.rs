@@ -1,6 +1,5 @@
 //! Why keys are not to be had.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,20 +42,5 @@ impl From<FetchError> for KeysUnavailable {
 impl From<KeysUnavailable> for VerifyError {
     fn from(error: KeysUnavailable) -> Self {
         Self::keys_unavailable(error.source, error.retry_after)
-    }
-}
-
-/// An error with its causes, for a log line.
-pub(super) struct Chain<'e>(pub(super) &'e dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
