@@ -35,12 +35,21 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// When all must be over that begins now.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.total.min(LONGEST_TOTAL)
+    }
+}
+
 /// Who asks, through what, how hard.
 pub(crate) struct Exchange<'a> {
     pub(crate) source_name: &'static str,
     pub(crate) transport: &'a SharedTransport,
     pub(crate) limits: Limits,
     pub(crate) clock: &'a dyn Clock,
+    /// When the errand that this exchange is a part of must be over.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Exchange<'_> {
@@ -55,7 +64,8 @@ impl Exchange<'_> {
         read: impl Fn(&Response<Bytes>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         let jitter = Jitter::from_entropy();
-        let deadline = Instant::now() + self.limits.total.min(LONGEST_TOTAL);
+        let deadline = self.limits.deadline();
+        let deadline = self.deadline.map_or(deadline, |whole| whole.min(deadline));
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
         loop {
@@ -107,7 +117,11 @@ impl Exchange<'_> {
             }
             Ok(Err(error)) => Err(self.transport_error(error)),
             Err(_) => {
-                let message = format!("no answer within {:.1} s", limit.as_secs_f64());
+                let message = if limit.is_zero() {
+                    "what came before it left no time to ask".to_owned()
+                } else {
+                    format!("no answer within {:.1} s", limit.as_secs_f64())
+                };
                 Err(
                     SourceError::new(SourceErrorKind::Transient, self.source_name, message)
                         .with_advice(UNREACHABLE),

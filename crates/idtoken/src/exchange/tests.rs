@@ -55,6 +55,7 @@ async fn run_within(
         transport: &transport,
         limits,
         clock: &clock(),
+        deadline: None,
     };
     let start = Instant::now();
     let outcome = exchange

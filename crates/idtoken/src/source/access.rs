@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
+use tokio::time::Instant;
 
 use super::authorized_user::AuthorizedUser;
 use super::external_account::ExternalAccount;
@@ -66,17 +67,30 @@ pub(crate) enum Identity {
 }
 
 impl Identity {
-    /// Boxed, since an identity may stand on another.
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<AccessToken, SourceError>> + Send + '_>> {
+    /// A token that is there by `deadline`, or an error that says what took so long. Boxed, since an
+    /// identity may stand on another.
+    fn fetch(
+        &self,
+        deadline: Instant,
+    ) -> Pin<Box<dyn Future<Output = Result<AccessToken, SourceError>> + Send + '_>> {
         Box::pin(async move {
             match self {
-                Self::ExternalAccount(source) => source.federated_token().await,
-                Self::Impersonated(account) => account.access_token().await,
-                Self::Metadata(source) => source.access_token().await,
+                Self::ExternalAccount(source) => source.federated_token(deadline).await,
+                Self::Impersonated(account) => account.access_token(deadline).await,
+                Self::Metadata(source) => source.access_token(deadline).await,
                 Self::ServiceAccount(source) => source.self_signed_token(),
-                Self::User(source) => source.access_token().await,
+                Self::User(source) => source.access_token(deadline).await,
             }
         })
+    }
+
+    /// How much longer than its exchanges it may take, since it runs what is not ours.
+    pub(crate) fn patience(&self) -> Duration {
+        match self {
+            Self::ExternalAccount(source) => source.patience(),
+            Self::Impersonated(account) => account.base.identity().patience(),
+            Self::Metadata(_) | Self::ServiceAccount(_) | Self::User(_) => Duration::ZERO,
+        }
     }
 
     /// Where to ask for other accounts on this identity's authority, unless told.
@@ -122,7 +136,9 @@ impl AccessTokens {
         &self.identity
     }
 
-    pub(crate) async fn get(&self) -> Result<Arc<AccessToken>, SourceError> {
+    /// The token, which is there by `deadline` or not at all. Those who join a fetch under way have
+    /// a later one than whoever began it.
+    pub(crate) async fn get(&self, deadline: Instant) -> Result<Arc<AccessToken>, SourceError> {
         if let Some(token) = self.usable() {
             return Ok(token);
         }
@@ -131,7 +147,7 @@ impl AccessTokens {
             || {
                 let (identity, held) = (self.identity.clone(), Arc::clone(&self.held));
                 async move {
-                    let token = Arc::new(identity.fetch().await?);
+                    let token = Arc::new(identity.fetch(deadline).await?);
                     *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&token));
                     Ok(token)
                 }

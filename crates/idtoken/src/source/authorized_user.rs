@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 use serde::Deserialize;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::TokenSource;
@@ -140,8 +141,8 @@ impl AuthorizedUser {
         self.quota_project.as_ref()
     }
 
-    pub(crate) async fn access_token(&self) -> Result<AccessToken, SourceError> {
-        let answer = self.refresh().await?;
+    pub(crate) async fn access_token(&self, deadline: Instant) -> Result<AccessToken, SourceError> {
+        let answer = self.refresh(&self.wire.until(deadline)).await?;
         let Some(token) = &answer.access_token else {
             return Err(invalid("the answer has no access_token in it"));
         };
@@ -149,7 +150,7 @@ impl AuthorizedUser {
     }
 
     /// The refresh grant (RFC 6749 §6).
-    async fn refresh(&self) -> Result<Answer, SourceError> {
+    async fn refresh(&self, wire: &Wire) -> Result<Answer, SourceError> {
         let request = || {
             form_post(
                 NAME,
@@ -162,8 +163,7 @@ impl AuthorizedUser {
                 ],
             )
         };
-        self.wire
-            .exchange(NAME, request, |response| Answer::read(NAME, response))
+        wire.exchange(NAME, request, |response| Answer::read(NAME, response))
             .await
     }
 
@@ -192,7 +192,7 @@ impl TokenSource for AuthorizedUser {
         if !self.accept_client_audience && audience.as_str() != self.login.client_id {
             return Err(self.other_audience(audience));
         }
-        let answer = self.refresh().await?;
+        let answer = self.refresh(&self.wire).await?;
         let jwt = answer.id_token.ok_or_else(|| {
             SourceError::new(
                 SourceErrorKind::Refused,

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Uri};
 use serde::Deserialize;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use self::subject::{Subject, SubjectFields};
@@ -44,6 +46,11 @@ mod subject;
 /// token's may be that of the platform's instance metadata too (`http://169.254.169.254`, as on
 /// Azure), which is asked directly, past any proxy.
 ///
+/// All exchanges together have nine seconds, within the cache's fetch timeout of ten. A program has
+/// the time beside that the file gives it, 30 s by default, and so has a supplier of your own: where
+/// they need it, give the cache a [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout)
+/// that is longer.
+///
 /// ```no_run
 /// use idtoken::source::ExternalAccount;
 ///
@@ -69,8 +76,16 @@ impl ExternalAccount {
     }
 
     /// The federated access token.
-    pub(crate) async fn federated_token(&self) -> Result<AccessToken, SourceError> {
-        self.federation.exchange().await
+    pub(crate) async fn federated_token(
+        &self,
+        deadline: Instant,
+    ) -> Result<AccessToken, SourceError> {
+        let wire = self.federation.wire.until(deadline);
+        self.federation.exchange(&wire).await
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.federation.subject.patience()
     }
 
     /// The service account that the file names, or else the workload itself.
@@ -284,8 +299,8 @@ struct Federation {
 }
 
 impl Federation {
-    async fn exchange(&self) -> Result<AccessToken, SourceError> {
-        let subject_token = self.subject.token(&self.context, &self.wire).await?;
+    async fn exchange(&self, wire: &Wire) -> Result<AccessToken, SourceError> {
+        let subject_token = self.subject.token(&self.context, wire).await?;
         // A workforce pool's user project travels only without client authentication.
         let options = self
             .user_project
@@ -316,8 +331,7 @@ impl Federation {
             }
             Ok(request)
         };
-        let answer = self
-            .wire
+        let answer = wire
             .exchange(NAME, request, |response| Answer::read(NAME, response))
             .await?;
         let Some(token) = &answer.access_token else {
@@ -327,7 +341,7 @@ impl Federation {
                 "the answer has no access_token in it",
             ));
         };
-        AccessToken::new(NAME, token, self.wire.now(), answer.lifetime())
+        AccessToken::new(NAME, token, wire.now(), answer.lifetime())
     }
 }
 

@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{Request, Response, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::access::{AccessToken, AccessTokens};
@@ -47,9 +48,9 @@ impl IamAccount {
             delegates: &self.delegates,
             include_email: self.include_email,
         };
-        let answer: IdTokenAnswer = self
-            .call("generateIdToken", "serviceAccountOpenIdTokenCreator", &body)
-            .await?;
+        let role = "serviceAccountOpenIdTokenCreator";
+        let deadline = self.wire.limits.deadline() + self.base.identity().patience();
+        let answer: IdTokenAnswer = self.call("generateIdToken", role, &body, deadline).await?;
         let jwt = answer
             .token
             .ok_or_else(|| self.invalid("the answer has no token in it"))?;
@@ -61,7 +62,7 @@ impl IamAccount {
 
     /// An access token, for an account that is the base of another impersonation. There is no other
     /// way then; an ID token of the account's own takes none.
-    pub(crate) async fn access_token(&self) -> Result<AccessToken, SourceError> {
+    pub(crate) async fn access_token(&self, deadline: Instant) -> Result<AccessToken, SourceError> {
         let body = GenerateAccessToken {
             delegates: &self.delegates,
             scope: [SCOPE],
@@ -69,8 +70,9 @@ impl IamAccount {
         };
         // Counted from before it was asked for, so never too long.
         let now = self.wire.now();
+        let role = "serviceAccountTokenCreator";
         let answer: AccessTokenAnswer = self
-            .call("generateAccessToken", "serviceAccountTokenCreator", &body)
+            .call("generateAccessToken", role, &body, deadline)
             .await?;
         let token = answer
             .access_token
@@ -79,26 +81,28 @@ impl IamAccount {
     }
 
     /// Calls a method that takes `role`. An access token that was kept may have been revoked since,
-    /// so after a 401 there is one more try with a fresh one.
+    /// so after a 401 there is one more try with a fresh one. All of it has one deadline.
     async fn call<T: DeserializeOwned>(
         &self,
         method: &str,
         role: &str,
         body: &impl Serialize,
+        deadline: Instant,
     ) -> Result<T, SourceError> {
+        let wire = self.wire.until(deadline);
         let url: Uri = format!("{}:{method}", self.target.url)
             .parse()
             .map_err(|error| self.fail("the endpoint makes no URL").with_cause(error))?;
         let body = serde_json::to_vec(body)
             .map(Bytes::from)
             .map_err(|error| self.fail("the request cannot be written").with_cause(error))?;
-        let access = self.base.get().await?;
-        let outcome = self.call_with(&access, &url, role, &body).await;
+        let access = self.base.get(deadline).await?;
+        let outcome = self.call_with(&wire, &access, &url, role, &body).await;
         match outcome {
             Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
                 self.base.distrust(&access);
-                let access = self.base.get().await?;
-                self.call_with(&access, &url, role, &body).await
+                let access = self.base.get(deadline).await?;
+                self.call_with(&wire, &access, &url, role, &body).await
             }
             outcome => outcome,
         }
@@ -106,6 +110,7 @@ impl IamAccount {
 
     async fn call_with<T: DeserializeOwned>(
         &self,
+        wire: &Wire,
         access: &AccessToken,
         url: &Uri,
         role: &str,
@@ -128,7 +133,7 @@ impl IamAccount {
             }
             answer::json(self.source_name, response)
         };
-        self.wire.exchange(self.source_name, request, read).await
+        wire.exchange(self.source_name, request, read).await
     }
 
     fn refusal(&self, role: &str, response: &Response<Bytes>) -> SourceError {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::TokenSource;
@@ -107,7 +108,7 @@ impl MetadataServer {
     }
 
     /// The account's access token.
-    pub(crate) async fn access_token(&self) -> Result<AccessToken, SourceError> {
+    pub(crate) async fn access_token(&self, deadline: Instant) -> Result<AccessToken, SourceError> {
         let path = self.account_path("token");
         let read = |response: &Response<Bytes>| {
             accepted(response)?;
@@ -115,7 +116,8 @@ impl MetadataServer {
             let lifetime = Duration::from_secs(token.expires_in);
             AccessToken::new(NAME, &token.access_token, self.wire.now(), lifetime)
         };
-        self.wire.exchange(NAME, || self.get(&path), read).await
+        let wire = self.wire.until(deadline);
+        wire.exchange(NAME, || self.get(&path), read).await
     }
 
     async fn text(&self, path: &str) -> Result<String, SourceError> {

@@ -37,6 +37,10 @@ impl Program {
         }
     }
 
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(crate) fn set(&mut self, variable: &'static str, value: impl AsRef<OsStr>) {
         self.variables.push((variable, value.as_ref().to_owned()));
     }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, InvalidHeaderValue};
 use http::{Request, Response, Uri};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, SystemClock};
@@ -24,6 +25,7 @@ pub(crate) struct Wire {
     direct: SharedTransport,
     clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    deadline: Option<Instant>,
 }
 
 impl Wire {
@@ -34,6 +36,7 @@ impl Wire {
             transport,
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
+            deadline: None,
         }
     }
 
@@ -68,6 +71,14 @@ impl Wire {
     pub(crate) fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// The same for one errand of several exchanges, which all must be over by `deadline`.
+    pub(crate) fn until(&self, deadline: Instant) -> Self {
+        Self {
+            deadline: Some(deadline),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
@@ -112,6 +123,7 @@ impl Wire {
             transport,
             limits: self.limits,
             clock: &*self.clock,
+            deadline: self.deadline,
         }
         .run(request, read)
         .await

@@ -41,6 +41,10 @@ impl Executable {
         })
     }
 
+    pub(super) fn timeout(&self) -> Duration {
+        self.program.timeout()
+    }
+
     pub(super) async fn token(
         &self,
         context: &SubjectContext,

@@ -6,10 +6,12 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use serde::Deserialize;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::NAME;
@@ -38,7 +40,7 @@ use crate::transport::BoxError;
 /// # async fn ask_my_platform(_: &str) -> String { String::new() }
 /// ```
 pub trait SubjectTokenSupplier: Send + Sync + 'static {
-    /// The token, of the type that the credentials file names.
+    /// The token, of the type that the credentials file names. After 30 s it is given up on.
     ///
     /// # Errors
     ///
@@ -154,6 +156,16 @@ impl Subject {
         }
     }
 
+    /// How long what is not ours may take.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            #[cfg(feature = "process")]
+            Self::Executable(program) => program.timeout(),
+            Self::Supplied(_) => SUPPLIER_TIMEOUT,
+            _ => Duration::ZERO,
+        }
+    }
+
     pub(super) async fn token(
         &self,
         context: &SubjectContext,
@@ -170,14 +182,15 @@ impl Subject {
                 };
                 format.token_in(&read_text(path, fail)?)
             }
-            Self::Supplied(supplier) => supplier.supply(context).await.map_err(|error| {
-                SourceError::new(
-                    SourceErrorKind::Transient,
-                    NAME,
-                    "the subject token supplier has no token",
-                )
-                .with_cause(error)
-            }),
+            Self::Supplied(supplier) => {
+                let fail = |message| SourceError::new(SourceErrorKind::Transient, NAME, message);
+                timeout(SUPPLIER_TIMEOUT, supplier.supply(context))
+                    .await
+                    .map_err(|_| fail("the subject token supplier gave none within 30 s"))?
+                    .map_err(|error| {
+                        fail("the subject token supplier has no token").with_cause(error)
+                    })
+            }
             Self::Url {
                 url,
                 headers,
@@ -382,6 +395,9 @@ impl fmt::Debug for Subject {
         })
     }
 }
+
+/// As long as a program has unless its file says otherwise.
+const SUPPLIER_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) fn misconfigured(message: impl AsRef<str>) -> SourceError {
     SourceError::new(SourceErrorKind::Misconfigured, NAME, message)
