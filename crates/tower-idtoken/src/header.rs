@@ -1,6 +1,6 @@
 //! Which header the token travels in, and what happens to one that is there already.
 
-use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 
 use crate::error::NotSentKind;
 
@@ -98,30 +98,22 @@ impl Placement {
         }
         let main = self.main_header();
         let second = (self.header == Header::Both).then(|| bearer.clone());
-        match headers.entry(main) {
-            Entry::Vacant(place) => {
-                place.insert(bearer);
+        let may_replace = *main == X_SERVERLESS_AUTHORIZATION
+            || matches!(self.existing, Existing::MoveToForwarded | Existing::Replace);
+        if may_replace {
+            let own = headers.insert(main, bearer);
+            if let Some(mut own) = own
+                && self.existing == Existing::MoveToForwarded
+                && *main == AUTHORIZATION
+            {
+                own.set_sensitive(true);
+                headers.insert(X_FORWARDED_AUTHORIZATION, own);
             }
-            Entry::Occupied(mut place) if *main == X_SERVERLESS_AUTHORIZATION => {
-                place.insert(bearer);
+        } else if let Some(bearer) = insert_if_vacant(headers, main, bearer) {
+            if self.existing == Existing::UseServerless {
+                headers.insert(X_SERVERLESS_AUTHORIZATION, bearer);
             }
-            Entry::Occupied(mut place) => match self.existing {
-                Existing::Keep => return,
-                Existing::MoveToForwarded => {
-                    let mut own = place.insert(bearer);
-                    if *main == AUTHORIZATION {
-                        own.set_sensitive(true);
-                        headers.insert(X_FORWARDED_AUTHORIZATION, own);
-                    }
-                }
-                Existing::Replace => {
-                    place.insert(bearer);
-                }
-                Existing::UseServerless => {
-                    headers.insert(X_SERVERLESS_AUTHORIZATION, bearer);
-                    return;
-                }
-            },
+            return;
         }
         if let Some(second) = second {
             headers.insert(X_SERVERLESS_AUTHORIZATION, second);
@@ -144,6 +136,21 @@ impl Placement {
     }
 }
 
+/// Gives `value` back when the header is there already.
+fn insert_if_vacant(
+    headers: &mut HeaderMap,
+    name: &HeaderName,
+    value: HeaderValue,
+) -> Option<HeaderValue> {
+    // Where no header has two values, all that `insert` takes out can be put back: on the common
+    // path one look where `entry` takes more than one.
+    if headers.len() > headers.keys_len() && headers.contains_key(name) {
+        return Some(value);
+    }
+    let own = headers.insert(name, value)?;
+    headers.insert(name, own)
+}
+
 /// The header that Cloud Run checks before `Authorization`.
 pub const X_SERVERLESS_AUTHORIZATION: HeaderName =
     HeaderName::from_static("x-serverless-authorization");
@@ -157,6 +164,8 @@ pub const X_FORWARDED_AUTHORIZATION: HeaderName =
 
 #[cfg(test)]
 mod tests {
+    use http::header::ACCEPT;
+
     use super::*;
 
     const OURS: HeaderValue = HeaderValue::from_static("Bearer ours");
@@ -201,6 +210,29 @@ mod tests {
         ] {
             assert_eq!(put(Header::Authorization, existing, &[]), without);
             assert_eq!(put(Header::Authorization, existing, &own), with);
+        }
+    }
+
+    #[test]
+    fn what_is_left_alone_stays_as_it_was_even_when_there_are_two_of_it() {
+        let mut own = HeaderValue::from_static("Basic theirs");
+        own.set_sensitive(true);
+        for more in [
+            None,
+            Some((AUTHORIZATION, "Basic more")),
+            Some((ACCEPT, "*/*")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT, HeaderValue::from_static("text/plain"));
+            headers.append(AUTHORIZATION, own.clone());
+            if let Some((name, value)) = more {
+                headers.append(name, HeaderValue::from_static(value));
+            }
+            let mut expected = headers.clone();
+            expected.insert(X_SERVERLESS_AUTHORIZATION, OURS);
+            Placement::default().put(&mut headers, OURS);
+            assert_eq!(headers, expected);
+            assert!(headers[AUTHORIZATION].is_sensitive());
         }
     }
 

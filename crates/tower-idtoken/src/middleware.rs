@@ -33,8 +33,10 @@ impl<P: TokenPolicy + Send + Sync + 'static> Middleware for AddIdTokenLayer<P> {
     ) -> Result<Response> {
         let attach = self.attach();
         if let Some(handle) = attach.choose(&request).map_err(not_sent)? {
-            let bearer = handle.bearer().await;
-            let bearer = bearer.map_err(|error| not_sent(NotSent::no_token(error)))?;
+            let bearer = handle.bearer();
+            let bearer = bearer
+                .await
+                .map_err(|error| not_sent(NotSent::no_token(error)))?;
             attach.placement.put(request.headers_mut(), bearer);
         }
         next.run(request, extensions).await

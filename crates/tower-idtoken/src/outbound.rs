@@ -1,5 +1,6 @@
 //! The layer that attaches tokens to outbound requests.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::mem;
 use std::task::{Context, Poll};
@@ -239,19 +240,22 @@ impl<P: TokenPolicy> Attach<P> {
 
     /// The handle whose token the request gets, or none when it is sent as it is.
     #[inline]
-    pub(crate) fn choose<R: HttpRequest>(
-        &self,
-        request: &R,
-    ) -> Result<Option<TokenHandle>, NotSent> {
+    pub(crate) fn choose<'a, R: HttpRequest>(
+        &'a self,
+        request: &'a R,
+    ) -> Result<Option<Cow<'a, TokenHandle>>, NotSent> {
         let head = request.head().with_tokens(self.tokens.as_ref());
-        let handle = match self.policy.select(head) {
-            Selection::Handle(handle) => handle,
-            Selection::Audience(audience) => match &self.tokens {
-                Some(tokens) => tokens.handle(&audience),
-                None => return Err(NotSent::at(NotSentKind::NotAllowed, head.host())),
+        let handle = match self.policy.lend(head) {
+            Some(lent) => Cow::Borrowed(lent),
+            None => match self.policy.select(head) {
+                Selection::Handle(handle) => Cow::Owned(handle),
+                Selection::Audience(audience) => match &self.tokens {
+                    Some(tokens) => Cow::Owned(tokens.handle(&audience)),
+                    None => return Err(NotSent::at(NotSentKind::NotAllowed, head.host())),
+                },
+                Selection::Refuse => return Err(NotSent::at(NotSentKind::NotAllowed, head.host())),
+                Selection::Skip => return Ok(None),
             },
-            Selection::Refuse => return Err(NotSent::at(NotSentKind::NotAllowed, head.host())),
-            Selection::Skip => return Ok(None),
         };
         match self
             .placement

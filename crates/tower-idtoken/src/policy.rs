@@ -39,6 +39,15 @@ pub trait TokenPolicy {
     ///
     /// Called once for each request, on its way; it must not block.
     fn select(&self, head: RequestHead<'_>) -> Selection;
+
+    /// The handle of the request, where there is one to lend; otherwise [`select`](Self::select) is
+    /// asked. A handle that is lent need not be counted, which is what many threads with one handle
+    /// would otherwise spend their time on.
+    #[doc(hidden)]
+    fn lend<'a>(&'a self, head: RequestHead<'a>) -> Option<&'a TokenHandle> {
+        let _ = head;
+        None
+    }
 }
 
 impl<F> TokenPolicy for F

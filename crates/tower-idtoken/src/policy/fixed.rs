@@ -90,17 +90,20 @@ impl Fixed {
 }
 
 impl TokenPolicy for Fixed {
-    #[inline]
     fn select(&self, head: RequestHead<'_>) -> Selection {
+        match self.lend(head) {
+            Some(handle) => Selection::Handle(handle.clone()),
+            None => self.others.clone(),
+        }
+    }
+
+    #[inline]
+    fn lend<'a>(&'a self, head: RequestHead<'a>) -> Option<&'a TokenHandle> {
         let meant = match &self.hosts {
             Hosts::Any => true,
             Hosts::These(hosts) => hosts.iter().any(|known| known.is_target(head)),
         };
-        if meant {
-            Selection::Handle(self.handle.clone())
-        } else {
-            self.others.clone()
-        }
+        meant.then_some(&self.handle)
     }
 }
 

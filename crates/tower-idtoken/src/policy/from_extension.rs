@@ -88,12 +88,11 @@ impl<P> FromExtension<P> {
 
 impl<P: TokenPolicy> TokenPolicy for FromExtension<P> {
     fn select(&self, head: RequestHead<'_>) -> Selection {
-        if let Some(handle) = head.extension::<TokenHandle>() {
-            return if self.is_meant(handle.audience(), head) {
+        if head.extension::<TokenHandle>().is_some() {
+            let lent = self.lend(head);
+            return lent.map_or(Selection::Refuse, |handle| {
                 Selection::Handle(handle.clone())
-            } else {
-                Selection::Refuse
-            };
+            });
         }
         let Some(audience) = head.extension::<Audience>() else {
             return self.others.select(head);
@@ -105,6 +104,11 @@ impl<P: TokenPolicy> TokenPolicy for FromExtension<P> {
             Some(handle) => Selection::Handle(handle),
             None => Selection::Audience(audience.clone()),
         }
+    }
+
+    fn lend<'a>(&'a self, head: RequestHead<'a>) -> Option<&'a TokenHandle> {
+        let handle = head.extension::<TokenHandle>()?;
+        self.is_meant(handle.audience(), head).then_some(handle)
     }
 }
 
