@@ -209,6 +209,36 @@ async fn an_executables_answer_is_checked() {
 }
 
 #[tokio::test]
+async fn a_program_that_fails_is_heard_first() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let google = trusting().await;
+    let home = google.home().unwrap();
+    let refusal = printed(&json!({"success": false, "code": "401", "message": "log in first"}));
+    for (prints, expected) in [
+        (refusal.to_string(), "log in first"),
+        ("nonsense".to_owned(), "the last words"),
+        // One that failed is not believed when it says that it did not.
+        (printed(&json!({})).to_string(), "the last words"),
+    ] {
+        let script = format!("#!/bin/sh\necho '{prints}'\necho the last words >&2\nexit 1\n");
+        let path = home.write("failing", &script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let command = path.to_str().unwrap().to_owned();
+        let source = SubjectSource::Executable { command };
+        let mut file: Value = serde_json::from_str(&file(&google, &source)).unwrap();
+        file["subject_token_type"] = "urn:ietf:params:oauth:token-type:id_token".into();
+        let builder = ExternalAccount::builder().danger_allow_executables();
+        let source = built(builder, &file.to_string()).unwrap();
+        let error = source.fetch(&audience(HELLO)).await.unwrap_err();
+        assert_eq!(error.kind(), SourceErrorKind::Refused);
+        assert!(error.to_string().contains(expected), "{prints}: {error}");
+        assert_no_secret(&error);
+    }
+    assert_eq!(google.hits(Endpoint::Sts), 0);
+}
+
+#[tokio::test]
 async fn an_output_file_that_is_still_good_spares_the_executable() {
     let google = trusting().await;
     let home = google.home().unwrap();

@@ -221,8 +221,62 @@ async fn a_stub_of_gcloud_that_hangs_or_babbles_is_bounded() {
     let error = Gcloud::new()
         .program("/nonexistent/gcloud")
         .fetch(&audience(HELLO))
-        .await;
-    assert_eq!(error.unwrap_err().kind(), SourceErrorKind::Misconfigured);
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::Misconfigured);
+    assert!(error.advice().unwrap().contains("PATH"), "{error}");
+}
+
+/// Reads the number that a process has left behind, and whether it is there still.
+#[cfg(target_os = "linux")]
+fn is_running(pid_file: &std::path::Path) -> bool {
+    let pid = fs::read_to_string(pid_file).unwrap();
+    // Killed, but not yet waited for, is not running.
+    fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim().starts_with('Z'))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_program_and_its_children_are_gone_after_the_timeout() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    let script = format!(
+        "sleep 600 &\necho $! > {0}.new && mv {0}.new {0}\nwait",
+        pid.display()
+    );
+    let program = stub(&folder, &script);
+    let gcloud = || Gcloud::new().program(&program);
+    let audience = audience(HELLO);
+    let until_gone = async || {
+        while is_running(&pid) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let error = gcloud()
+        .timeout(Duration::from_millis(500))
+        .fetch(&audience)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("killed"), "{error}");
+    let patience = Duration::from_secs(10);
+    tokio::time::timeout(patience, until_gone())
+        .await
+        .expect("its child is killed too");
+
+    // A caller that loses interest ends it as well.
+    fs::remove_file(&pid).unwrap();
+    let source = gcloud();
+    let mut fetch = Box::pin(source.fetch(&audience));
+    while !pid.exists() {
+        let soon = tokio::time::timeout(Duration::from_millis(1), &mut fetch);
+        soon.await.expect_err("it does not end by itself");
+    }
+    assert!(is_running(&pid));
+    drop(fetch);
+    tokio::time::timeout(patience, until_gone())
+        .await
+        .expect("and when it is dropped");
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ impl TokenSource for Gcloud {
             ));
         }
         let program = Program::new(NAME, &self.program, self.arguments(audience), self.timeout);
-        let output = program.run().await.map_err(explain)?;
+        let output = program.run().await?.success().map_err(explain)?;
         let token = IdToken::new(output.trim()).map_err(|error| {
             let message = "gcloud printed something other than an ID token";
             SourceError::new(SourceErrorKind::InvalidAnswer, NAME, message).with_cause(error)

@@ -1,11 +1,14 @@
-//! A program run for its output: never through a shell, within bounds, killed at its timeout.
+//! A program run for its output: never through a shell, within bounds, killed with all that it
+//! started at its timeout.
 
 use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
 use std::time::Duration;
 
+#[cfg(unix)]
+use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -45,32 +48,34 @@ impl Program {
         self.variables.push((variable, value.as_ref().to_owned()));
     }
 
-    /// Runs it and gives what it printed, of at most 64 KiB; what it wrote to its error stream goes
-    /// into the error when it fails.
-    pub(crate) async fn run(&self) -> Result<Zeroizing<String>, SourceError> {
+    /// Runs it to its end.
+    pub(crate) async fn run(&self) -> Result<Output, SourceError> {
         let name = self.name.to_string_lossy();
-        let mut child = Command::new(&self.name)
+        let mut command = Command::new(&self.name);
+        command
             .args(&self.arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| {
-                let message = format!("{name} cannot be run");
-                self.fail(SourceErrorKind::Misconfigured, &message)
-                    .with_cause(error)
-                    .with_advice("is it installed, executable, and on this process's PATH?")
-            })?;
+            .kill_on_drop(true);
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command.spawn().map_err(|error| {
+            let message = format!("{name} cannot be run");
+            self.fail(SourceErrorKind::Misconfigured, &message)
+                .with_cause(error)
+                .with_advice("is it installed, executable, and on this process's PATH?")
+        })?;
+        // Dropped before the child: whatever still runs is killed.
+        let group = Group::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let outcome = timeout(self.timeout, async {
             let (output, complaint) = tokio::join!(read(stdout), read(stderr));
             Ok::<_, std::io::Error>((output?, complaint?, child.wait().await?))
         })
         .await;
-        // Dropped with the child: whatever still runs is killed.
-        let (output, complaint, status) = match outcome {
+        let (printed, complaint, status) = match outcome {
             Ok(Ok(done)) => done,
             Ok(Err(error)) => {
                 let message = format!("{name} could not be read");
@@ -84,20 +89,79 @@ impl Program {
                 return Err(self.fail(SourceErrorKind::Transient, &message));
             }
         };
-        if !status.success() {
-            let message = format!("{name} failed ({status}): {}", last_words(&complaint));
-            return Err(self.fail(SourceErrorKind::Refused, &message));
-        }
-        if output.len() > MAX_OUTPUT_BYTES {
+        group.has_ended();
+        if printed.len() > MAX_OUTPUT_BYTES {
             let message = format!("{name} printed more than 64 KiB");
             return Err(self.fail(SourceErrorKind::InvalidAnswer, &message));
         }
-        Ok(output)
+        let failure = (!status.success()).then(|| {
+            let message = format!("{name} failed ({status}): {}", last_words(&complaint));
+            self.fail(SourceErrorKind::Refused, &message)
+        });
+        Ok(Output { printed, failure })
     }
 
     fn fail(&self, kind: SourceErrorKind, message: &str) -> SourceError {
         SourceError::new(kind, self.source_name, message)
     }
+}
+
+/// What came of a program that ended by itself.
+pub(crate) struct Output {
+    /// At most 64 KiB.
+    pub(crate) printed: Zeroizing<String>,
+    /// Set if it says that it failed, with the end of what it wrote to its error stream.
+    pub(crate) failure: Option<SourceError>,
+}
+
+impl Output {
+    /// What a program printed that did not fail.
+    pub(crate) fn success(self) -> Result<Zeroizing<String>, SourceError> {
+        match self.failure {
+            None => Ok(self.printed),
+            Some(failure) => Err(failure),
+        }
+    }
+}
+
+/// The program and all that it started: gcloud is a script, and what hangs is its child.
+struct Group {
+    #[cfg(unix)]
+    leader: Option<Pid>,
+}
+
+#[cfg(unix)]
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self {
+            leader: id.and_then(Pid::from_raw),
+        }
+    }
+
+    /// Its number may be another's from now on.
+    fn has_ended(mut self) {
+        self.leader = None;
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.leader {
+            // One that is gone already is as good as killed.
+            let _ = rustix::process::kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Group {
+    fn of(_: &Child) -> Self {
+        Self {}
+    }
+
+    fn has_ended(self) {}
 }
 
 /// Reads a stream to its end, one byte past the bound at the most; the rest is read and dropped, so

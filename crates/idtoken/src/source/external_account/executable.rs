@@ -72,9 +72,16 @@ impl Executable {
             program.set("GOOGLE_EXTERNAL_ACCOUNT_OUTPUT_FILE", path);
         }
         let output = program.run().await?;
-        let answer: Answer = serde_json::from_str(&output)
-            .map_err(|_| invalid("the program printed something other than its answer in JSON"))?;
-        answer.into_token(context, wire.now())
+        let answer = serde_json::from_str::<Answer>(&output.printed);
+        match (answer, output.failure) {
+            (Ok(answer), None) => answer.into_token(context, wire.now()),
+            // What it has to say of its failure is in its answer, if it has one.
+            (Ok(answer), Some(_)) if !answer.success => answer.into_token(context, wire.now()),
+            (_, Some(failure)) => Err(failure),
+            (Err(_), None) => Err(invalid(
+                "the program printed something other than its answer in JSON",
+            )),
+        }
     }
 }
 
