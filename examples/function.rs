@@ -6,7 +6,7 @@
 //! cargo run --example function
 //! ```
 //!
-//! It listens on `PORT`, answers `/healthz` to everybody and `/` to the callers named, and on SIGTERM
+//! It listens on `PORT`, answers `/health` to everybody and `/` to the callers named, and on SIGTERM
 //! finishes what it has begun. `JWKS_URL` names other keys than Google's, such as an emulator's.
 
 use std::error::Error;
@@ -31,7 +31,7 @@ async fn main() -> Result<(), BoxError> {
     let function = Router::new()
         .route("/", get(hello))
         // Whoever asks whether it is alive has no token.
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/health", get(|| async { "ok" }))
         .with_state(verifier);
     let port = variable("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await?;

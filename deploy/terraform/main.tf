@@ -17,9 +17,14 @@ variable "region" {
   type = string
 }
 
-variable "image" {
+variable "hello_image" {
   type        = string
   description = "The container of deploy/Dockerfile."
+}
+
+variable "front_image" {
+  type        = string
+  description = "The same with --build-arg EXAMPLE=caller."
 }
 
 provider "google" {
@@ -43,7 +48,7 @@ resource "google_cloud_run_v2_service" "hello" {
   template {
     service_account = google_service_account.hello.email
     containers {
-      image = var.image
+      image = var.hello_image
       env {
         name  = "AUDIENCE"
         value = "hello"
@@ -54,7 +59,7 @@ resource "google_cloud_run_v2_service" "hello" {
       }
       startup_probe {
         http_get {
-          path = "/healthz"
+          path = "/health"
         }
       }
     }
@@ -67,6 +72,35 @@ resource "google_cloud_run_v2_service_iam_member" "front_may_call_hello" {
   location = google_cloud_run_v2_service.hello.location
   role     = "roles/run.invoker"
   member   = google_service_account.front.member
+}
+
+resource "google_cloud_run_v2_service" "front" {
+  name     = "front"
+  location = var.region
+
+  template {
+    service_account = google_service_account.front.email
+    containers {
+      image = var.front_image
+      env {
+        name  = "HELLO_URL"
+        value = google_cloud_run_v2_service.hello.uri
+      }
+      env {
+        name  = "HELLO_AUDIENCE"
+        value = "hello"
+      }
+      startup_probe {
+        http_get {
+          path = "/health"
+        }
+      }
+    }
+  }
+}
+
+output "front_url" {
+  value = google_cloud_run_v2_service.front.uri
 }
 
 output "hello_url" {
