@@ -118,7 +118,7 @@ pub(crate) fn without_tokens(text: &str) -> String {
             let starts = TOKEN_STARTS.iter().filter_map(|start| small.find(start));
             match starts.min() {
                 Some(at) if body.len() - at > SHORTEST_TOKEN => {
-                    format!("{}[token]{}", &body[..at], &word[body.len()..])
+                    format!("{}[redacted]{}", &body[..at], &word[body.len()..])
                 }
                 _ => word.to_owned(),
             }
@@ -156,13 +156,13 @@ mod tests {
         for (text, shown) in [
             (
                 "argument 'eyJhbGciOi.eyJpc3Mi.c2ln' found",
-                "argument '[token]' found",
+                "argument '[redacted]' found",
             ),
             (
                 "'http://x/?t=eyJhbGciOi.eyJpc3Mi.c2ln'",
-                "'http://x/?t=[token]'",
+                "'http://x/?t=[redacted]'",
             ),
-            ("ya29.a0AfB_by0123456789 übrig", "[token] übrig"),
+            ("ya29.a0AfB_by0123456789 übrig", "[redacted] übrig"),
             ("eyJ", "eyJ"),
             (
                 "https://hello-abc.a.run.app, 'keyJar'",

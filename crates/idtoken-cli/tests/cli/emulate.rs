@@ -1,7 +1,7 @@
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::support::{World, holds_jwt};
 
@@ -89,11 +89,35 @@ async fn alone_it_says_what_to_export_and_ends_when_told() {
         )
     );
 
-    let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    terminate(&child);
     assert!(child.wait().await.unwrap().success());
     assert!(
         !std::path::Path::new(&home).exists(),
         "the folder is left behind"
     );
+}
+
+#[tokio::test]
+async fn a_termination_is_passed_on_to_the_command() {
+    let script = "trap 'exit 9' TERM; echo ready; read wait";
+    let mut child = Command::new(env!("CARGO_BIN_EXE_idtoken"))
+        .args(["emulate", "--", "sh", "-c", script])
+        .env("METADATA_SERVER_DETECTION", "none")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    // Holds it open, or the command would end by itself.
+    let _stdin = child.stdin.take();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next_line().await.unwrap().unwrap(), "ready");
+    terminate(&child);
+    assert_eq!(child.wait().await.unwrap().code(), Some(9));
+}
+
+fn terminate(child: &Child) {
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
 }

@@ -59,7 +59,7 @@ async fn a_token_in_the_wrong_place_is_not_repeated() {
         for line in [format!("--json {line}"), line] {
             let ended = world.idtoken(&line).end().await;
             assert_eq!(ended.code, Some(code), "{ended:?}");
-            assert!(ended.stderr.contains("[token]"), "{ended:?}");
+            assert!(ended.stderr.contains("[redacted]"), "{ended:?}");
         }
     }
     let line = format!("verify -a x --danger-any-google-identity --jwks-url {token}");

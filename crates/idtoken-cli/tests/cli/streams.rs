@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Stdio};
 
-use idtoken_emulator::TokenRequest;
+use idtoken_emulator::{Endpoint, Fault, Gate, TokenRequest};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::World;
@@ -53,19 +53,56 @@ async fn colour_is_for_terminals_unless_wanted() {
     }
 }
 
-/// What appears on a terminal that is there for standard output only.
-fn on_terminal(line: &str, no_color: &str) -> String {
+#[tokio::test]
+async fn progress_is_for_terminals_and_leaves_nothing_behind() {
+    let world = World::new().await;
+    let gate = Gate::new();
+    let held = Fault::Hold(gate.clone());
+    world.google.fail(Endpoint::Identity, held);
+    let (mut terminal, screen) = terminal();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_idtoken"))
+        .args(["print", "-a", "x"])
+        .env_clear()
+        .envs(world.home.env())
+        .envs(world.google.env())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(screen))
+        .spawn()
+        .unwrap();
+    let watching = tokio::task::spawn_blocking(move || {
+        let (mut shown, mut part) = (Vec::new(), [0; 256]);
+        // Ends with an error once nobody holds the other side any more.
+        while let Ok(length @ 1..) = terminal.read(&mut part) {
+            shown.extend_from_slice(&part[..length]);
+            if String::from_utf8_lossy(&shown).contains("asking for a token") {
+                gate.open();
+            }
+        }
+        String::from_utf8(shown).unwrap()
+    });
+    let shown = watching.await.unwrap();
+    assert!(shown.ends_with("\r\u{1b}[K"), "{shown:?}");
+    assert!(child.wait().unwrap().success());
+    // `Run` gives the command no terminal, and looks for escapes.
+    world.google.heal(Endpoint::Identity);
+    assert_eq!(world.idtoken("print -a x").end().await.ok().stderr, "");
+}
+
+/// Both sides of a terminal: a person's and a program's.
+fn terminal() -> (File, OwnedFd) {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
     let name = ptsname(&terminal, Vec::new()).unwrap();
     let name = std::ffi::OsStr::from_bytes(name.as_bytes()).to_owned();
-    let screen: OwnedFd = File::options()
-        .read(true)
-        .write(true)
-        .open(name)
-        .unwrap()
-        .into();
+    let screen = File::options().read(true).write(true).open(name).unwrap();
+    (File::from(terminal), screen.into())
+}
+
+/// What appears on a terminal that is there for standard output only.
+fn on_terminal(line: &str, no_color: &str) -> String {
+    let (mut terminal, screen) = terminal();
     let mut child = Command::new(env!("CARGO_BIN_EXE_idtoken"))
         .args(line.split(' '))
         .env("NO_COLOR", no_color)
@@ -77,7 +114,7 @@ fn on_terminal(line: &str, no_color: &str) -> String {
     let reader = std::thread::spawn(move || {
         let mut shown = Vec::new();
         // Ends with an error once nobody holds the other side any more.
-        let _ = File::from(terminal).read_to_end(&mut shown);
+        let _ = terminal.read_to_end(&mut shown);
         String::from_utf8(shown).unwrap()
     });
     assert!(child.wait().unwrap().success());

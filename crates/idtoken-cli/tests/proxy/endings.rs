@@ -6,9 +6,12 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::StreamExt as _;
+use idtoken_emulator::Emulator;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::support::{World, channel_body, http1, http2};
+use crate::support::{Proxy, World, channel_body, http1, http2};
 
 /// More than enough for a machine that is busy; nothing here waits for it unless it hangs.
 const LONG: Duration = Duration::from_secs(30);
@@ -61,4 +64,24 @@ async fn told_to_stop_it_lets_a_request_end() {
     drop(sender);
     assert_eq!(answer.text().await.unwrap(), "onetwo");
     timeout(LONG, ending).await.expect("it hangs").unwrap();
+}
+
+#[tokio::test]
+async fn protocols_are_not_switched_unasked() {
+    let google = Emulator::start().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("http://{}", listener.local_addr().unwrap());
+    let switching = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\n\
+            connection: upgrade\r\nupgrade: smuggling\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        stream
+    });
+    let proxy = Proxy::start(&google, &upstream, "").await;
+    let answer = timeout(LONG, http1().get(&proxy.url).send()).await;
+    let answer = answer.expect("it hangs").unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    drop(switching.await.unwrap());
+    proxy.end().await;
 }

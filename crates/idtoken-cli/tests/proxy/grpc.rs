@@ -4,16 +4,18 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http::uri::PathAndQuery;
-use idtoken_emulator::Emulator;
+use idtoken_emulator::{CloudRun, Emulator};
 use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::server::{NamedService, UnaryService};
+use tonic::server::{NamedService, ServerStreamingService, UnaryService};
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tower_service::Service;
 
 use crate::support::Proxy;
@@ -26,9 +28,16 @@ async fn ask(client: &mut Grpc<Channel>, text: &str) -> Result<String, Status> {
     Ok(answer.into_inner())
 }
 
-#[tokio::test]
-async fn rpcs_carry_tokens_and_statuses_come_back() {
-    let google = Emulator::start().await.unwrap();
+async fn count(client: &mut Grpc<Channel>, text: &str) -> Streaming<String> {
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/test.WhoAmI/Count");
+    let request = Request::new(text.to_owned());
+    let answer = client.server_streaming(request, path, TextCodec).await;
+    answer.unwrap().into_inner()
+}
+
+/// The service behind its front end, and a channel to it through the proxy.
+async fn start(google: &Emulator) -> (CloudRun, Proxy, Grpc<Channel>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let container = listener.local_addr().unwrap();
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
@@ -37,17 +46,50 @@ async fn rpcs_carry_tokens_and_statuses_come_back() {
             .add_service(WhoAmI)
             .serve_with_incoming(incoming),
     );
-    let account = google.default_account();
     let service = google
         .cloud_run("grpc")
         .h2c()
-        .invoker(account.email())
+        .invoker(google.default_account().email())
         .start(container)
         .await
         .unwrap();
-    let proxy = Proxy::start(&google, service.url(), "").await;
+    let proxy = Proxy::start(google, service.url(), "").await;
     let channel = Endpoint::from_shared(proxy.url.clone()).unwrap();
-    let mut client = Grpc::new(channel.connect().await.unwrap());
+    let client = Grpc::new(channel.connect().await.unwrap());
+    (service, proxy, client)
+}
+
+#[tokio::test]
+async fn streams_come_message_by_message() {
+    let google = Emulator::start().await.unwrap();
+    let (_service, proxy, mut client) = start(&google).await;
+    let mut stream = count(&mut client, "to two").await;
+    assert_eq!(stream.message().await.unwrap().unwrap(), "one");
+    assert_eq!(stream.message().await.unwrap().unwrap(), "two");
+    assert_eq!(stream.message().await.unwrap(), None);
+    drop((client, stream));
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_cut_in_the_middle_is_an_error() {
+    let google = Emulator::start().await.unwrap();
+    let (service, proxy, mut client) = start(&google).await;
+    let mut stream = count(&mut client, "without end").await;
+    assert_eq!(stream.message().await.unwrap().unwrap(), "one");
+    assert_eq!(stream.message().await.unwrap().unwrap(), "two");
+    drop(service);
+    let next = tokio::time::timeout(Duration::from_secs(30), stream.message());
+    next.await.expect("it hangs").unwrap_err();
+    drop((client, stream));
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn rpcs_carry_tokens_and_statuses_come_back() {
+    let google = Emulator::start().await.unwrap();
+    let (service, proxy, mut client) = start(&google).await;
+    let account = google.default_account();
 
     let told = ask(&mut client, "hello").await.unwrap();
     assert!(told.starts_with("hello Bearer eyJ"), "{told}");
@@ -90,9 +132,11 @@ impl Service<http::Request<Body>> for WhoAmI {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(async move {
-            Ok(tonic::server::Grpc::new(TextCodec)
-                .unary(Ask, request)
-                .await)
+            let mut server = tonic::server::Grpc::new(TextCodec);
+            Ok(match request.uri().path() {
+                "/test.WhoAmI/Count" => server.server_streaming(Count, request).await,
+                _ => server.unary(Ask, request).await,
+            })
         })
     }
 }
@@ -116,6 +160,23 @@ impl UnaryService<String> for Ask {
             ))),
             None => Err(Status::unauthenticated("no token")),
         })
+    }
+}
+
+struct Count;
+
+impl ServerStreamingService<String> for Count {
+    type Response = String;
+    type ResponseStream = BoxStream<'static, Result<String, Status>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        let numbers = stream::iter(["one", "two"].map(|number| Ok(number.to_owned())));
+        ready(Ok(Response::new(if request.get_ref() == "without end" {
+            numbers.chain(stream::pending()).boxed()
+        } else {
+            numbers.boxed()
+        })))
     }
 }
 

@@ -9,5 +9,6 @@ mod endings;
 mod grpc;
 mod protocols;
 mod support;
+mod tls;
 mod tokens;
 mod websocket;

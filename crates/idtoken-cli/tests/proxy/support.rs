@@ -1,6 +1,7 @@
 //! A proxy, what is before it, and what is behind it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 
 use axum::Router;
@@ -72,12 +73,23 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) async fn start(google: &Emulator, upstream: &str, flags: &str) -> Self {
+        Self::trusting(google, upstream, flags, None).await
+    }
+
+    /// One that takes upstreams for genuine whose certificates are in this file.
+    pub(crate) async fn trusting(
+        google: &Emulator,
+        upstream: &str,
+        flags: &str,
+        certificates: Option<&Path>,
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_idtoken"))
             .args(["proxy", "--json", "--verbose", "--listen", "127.0.0.1:0"])
             .args(["--upstream", upstream])
             .args(flags.split_whitespace())
             .env_clear()
             .env("HOME", "/nonexistent")
+            .envs(certificates.map(|file| ("SSL_CERT_FILE", file)))
             .envs(google.env())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

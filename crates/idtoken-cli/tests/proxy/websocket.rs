@@ -9,10 +9,10 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::support::World;
+use crate::support::{Proxy, World};
 
 /// Sends back each message.
-fn echo() -> Router {
+pub(crate) fn echo() -> Router {
     async fn back(mut socket: WebSocket) {
         while let Some(Ok(message)) = socket.recv().await {
             if socket.send(message).await.is_err() {
@@ -23,16 +23,16 @@ fn echo() -> Router {
     Router::new().fallback(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(back))
 }
 
-async fn connect(world: &World) -> WebSocketStream<TcpStream> {
-    let stream = TcpStream::connect(world.proxy.address()).await.unwrap();
-    let url = format!("ws://{}/echo", world.proxy.address());
+pub(crate) async fn connect(proxy: &Proxy) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(proxy.address()).await.unwrap();
+    let url = format!("ws://{}/echo", proxy.address());
     client_async(url, stream).await.unwrap().0
 }
 
 #[tokio::test]
 async fn messages_go_there_and_back_and_the_handshake_carries_a_token() {
     let world = World::around(echo(), "").await;
-    let mut socket = connect(&world).await;
+    let mut socket = connect(&world.proxy).await;
     for text in ["one", &"x".repeat(100_000)] {
         socket.send(Message::text(text)).await.unwrap();
         assert_eq!(
@@ -80,7 +80,7 @@ async fn a_page_of_another_site_gets_no_websocket() {
 #[tokio::test]
 async fn a_service_that_is_gone_ends_the_conversation() {
     let world = World::around(echo(), "").await;
-    let mut socket = connect(&world).await;
+    let mut socket = connect(&world.proxy).await;
     socket.send(Message::text("one")).await.unwrap();
     socket.next().await.unwrap().unwrap();
     drop(world.service);
