@@ -105,7 +105,11 @@ pub(crate) fn outcomes(printed: &str) -> BTreeMap<String, Outcome> {
 
 /// What a command prints, when it succeeds in time.
 pub(crate) async fn printed(command: &mut Command) -> String {
-    let output = tokio::time::timeout(LIMIT, command.kill_on_drop(true).output())
+    printed_within(LIMIT, command).await
+}
+
+pub(crate) async fn printed_within(limit: Duration, command: &mut Command) -> String {
+    let output = tokio::time::timeout(limit, command.kill_on_drop(true).output())
         .await
         .expect("it took too long")
         .unwrap();

@@ -1,5 +1,7 @@
 //! One list of tokens before every verifier: who accepts what.
 
+use std::time::Duration;
+
 use http::header::{AUTHORIZATION, HeaderValue};
 use idtoken::{Principal, Verifier, VerifierBuilder, VerifyErrorKind};
 use idtoken_emulator::{Emulator, Endpoint};
@@ -9,7 +11,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::attacks::{AUDIENCE, EMAIL, Entry, Expected, List};
-use crate::counterpart::{Counterpart, printed};
+use crate::counterpart::{Counterpart, printed_within};
 use crate::envoy::{Envoy, client, jwt_authn};
 use crate::receiver;
 
@@ -270,7 +272,7 @@ pub(crate) async fn judged(
             command.env(name, url);
         }
     }
-    let text = printed(&mut command).await;
+    let text = printed_within(LIMIT, &mut command).await;
     let verdict = |letter| match letter {
         '1' => Verdict::Accepts,
         '0' => Verdict::Refuses,
@@ -286,3 +288,6 @@ pub(crate) async fn judged(
     }
     lines
 }
+
+/// For as many tokens as there may be.
+const LIMIT: Duration = Duration::from_secs(300);
