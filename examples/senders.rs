@@ -16,7 +16,7 @@ use axum::routing::post;
 use axum_idtoken::Caller;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use idtoken::preset::gateway::{self, Product};
+use idtoken::preset::gateway::{Gateway, Product};
 use idtoken::preset::{self, IapAudience};
 use idtoken::verify::VerifierBuilder;
 use idtoken_emulator::{Emulator, Shape, TokenRequest};
@@ -124,7 +124,8 @@ async fn hello(caller: Caller) -> String {
 
 /// The caller is the gateway. What it says of its own caller counts, since its token was verified.
 async fn for_whom(caller: Caller, headers: HeaderMap) -> Result<String, StatusCode> {
-    let user = gateway::user_info(caller.claims(), Product::ApiGateway, &headers)
+    let user = Gateway::new(Product::ApiGateway, GATEWAY)
+        .user_info(caller.claims(), &headers)
         .map_err(|_| StatusCode::BAD_REQUEST)?
         .ok_or(StatusCode::FORBIDDEN)?;
     Ok(format!("hello {} for {}", caller.sub(), user["sub"]))

@@ -146,7 +146,7 @@ pub fn cloud_tasks(
 ///
 /// `audience` is the backend's address in the gateway's configuration, or its `jwt_audience`;
 /// `service_account` is the gateway's. The verified caller is then the *gateway*; what it says of
-/// its own caller is read with [`gateway::user_info`] and [`gateway::forwarded_authorization`].
+/// its own caller is read with a [`Gateway`](gateway::Gateway).
 ///
 /// ```
 /// # fn main() -> Result<(), idtoken::verify::BuildError> {

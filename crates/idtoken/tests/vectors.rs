@@ -36,7 +36,7 @@ fn verifier(issuer: Issuer, token: &str) -> Verifier {
     Verifier::builder()
         .audiences(claims.aud())
         .issuer(issuer)
-        .danger_any_google_identity()
+        .allow_if(|_| true)
         .clock(ManualClock::new(
             claims.iat().unwrap() + Duration::from_secs(60),
         ))
@@ -83,7 +83,7 @@ async fn tokens_that_google_signed_verify_on_their_day() {
                     .aud(),
             )
             .issuer(issuer)
-            .danger_any_google_identity()
+            .allow_if(|_| true)
             .clock(ManualClock::new(
                 SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000),
             ))

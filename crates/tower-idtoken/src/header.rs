@@ -2,6 +2,8 @@
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 
+pub use idtoken::inbound::X_SERVERLESS_AUTHORIZATION;
+
 use crate::error::NotSentKind;
 
 /// The header that the token travels in, always as `Bearer …` (RFC 6750 §2.1), marked sensitive.
@@ -150,10 +152,6 @@ fn insert_if_vacant(
     let own = headers.insert(name, value)?;
     headers.insert(name, own)
 }
-
-/// The header that Cloud Run checks before `Authorization`.
-pub const X_SERVERLESS_AUTHORIZATION: HeaderName =
-    HeaderName::from_static("x-serverless-authorization");
 
 /// The same, with an address.
 static SERVERLESS: HeaderName = X_SERVERLESS_AUTHORIZATION;

@@ -210,8 +210,31 @@ impl Gate {
     }
 }
 
-/// Whether a request speaks gRPC.
+/// Whether a request speaks gRPC: the media type, alone or with `+proto`, `;charset` and their like.
 fn is_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    content_type.is_some_and(|content_type| content_type.starts_with(b"application/grpc"))
+    content_type
+        .and_then(|content_type| content_type.strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_grpcs_own_media_types_are_grpc() {
+        for (content_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpcfoo", false),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+            assert_eq!(is_grpc(&headers), expected, "{content_type}");
+        }
+    }
 }

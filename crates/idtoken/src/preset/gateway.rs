@@ -1,17 +1,19 @@
 //! What API Gateway and ESPv2 say of their own callers.
 //!
-//! Anyone who reaches the backend directly can write these headers. So each function wants the
-//! [`Claims`] of the gateway's own token, which only a verifier gives: verify first, then read.
+//! Anyone who reaches the backend directly can write these headers. So a [`Gateway`] wants the
+//! [`Claims`] of the caller, which only a verifier gives, and believes the headers only of the
+//! gateway's own account: a verifier may let in others beside it.
 //!
 //! ```
 //! use http::HeaderMap;
-//! use idtoken::{Claims, Verifier};
-//! use idtoken::preset::gateway::{self, Product};
+//! use idtoken::Verifier;
+//! use idtoken::preset::gateway::{Gateway, Product};
 //!
 //! # async fn handler(verifier: &Verifier, headers: &HeaderMap)
 //! # -> Result<(), Box<dyn std::error::Error>> {
-//! let gateway = verifier.verify_headers(headers).await?;
-//! if let Some(user) = gateway::user_info(&gateway, Product::ApiGateway, headers)? {
+//! let gateway = Gateway::new(Product::ApiGateway, "gateway@project.iam.gserviceaccount.com");
+//! let caller = verifier.verify_headers(headers).await?;
+//! if let Some(user) = gateway.user_info(&caller, headers)? {
 //!     println!("called for {:?}", user.get("sub"));
 //! }
 //! # Ok(())
@@ -49,53 +51,94 @@ impl Product {
     }
 }
 
-/// The claims of the gateway's caller, as the gateway verified them; `None` when it had none.
-///
-/// # Errors
-///
-/// When the header is there twice, or is no base64url JSON object, or longer than 16 KiB.
-pub fn user_info(
-    gateway: &Claims,
+/// A gateway before this service, by the account that it calls with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
     product: Product,
-    headers: &HeaderMap,
-) -> Result<Option<Map<String, Value>>, UserInfoError> {
-    let Some(value) = single(gateway, &product.user_info_header(), headers)? else {
-        return Ok(None);
-    };
-    if value.len() > MAX_USER_INFO_BYTES {
-        return Err(UserInfoError {
-            problem: "is longer than 16 KiB",
-        });
-    }
-    // Both spellings are in use, with padding and without.
-    let text = value.to_str().unwrap_or("!").trim_end_matches('=');
-    let json = STRICT_BASE64URL.decode(text).map_err(|_| UserInfoError {
-        problem: "is not base64url",
-    })?;
-    serde_json::from_slice(&json)
-        .map(Some)
-        .map_err(|_| UserInfoError {
-            problem: "holds no JSON object",
-        })
+    service_account: String,
 }
 
-/// The `Authorization` that the gateway's caller sent, which the gateway moved out of its own way.
-///
-/// It is a credential: for sending on, not for logging. The gateway has verified it only if its
-/// configuration demands a token.
-///
-/// # Errors
-///
-/// When the header is there twice.
-pub fn forwarded_authorization<'h>(
-    gateway: &Claims,
-    headers: &'h HeaderMap,
-) -> Result<Option<&'h HeaderValue>, UserInfoError> {
-    single(
-        gateway,
-        &HeaderName::from_static("x-forwarded-authorization"),
-        headers,
-    )
+impl Gateway {
+    /// The gateway that calls as `service_account`.
+    pub fn new(product: Product, service_account: impl Into<String>) -> Self {
+        Self {
+            product,
+            service_account: service_account.into(),
+        }
+    }
+
+    /// The claims of the gateway's caller, as the gateway verified them; `None` when it had none, or
+    /// when `caller` is not the gateway, whatever the headers say.
+    ///
+    /// # Errors
+    ///
+    /// When the header is there twice, or is no base64url JSON object, or longer than 16 KiB.
+    pub fn user_info(
+        &self,
+        caller: &Claims,
+        headers: &HeaderMap,
+    ) -> Result<Option<Map<String, Value>>, UserInfoError> {
+        let name = self.product.user_info_header();
+        let Some(value) = self.header(caller, &name, headers)? else {
+            return Ok(None);
+        };
+        if value.len() > MAX_USER_INFO_BYTES {
+            return Err(UserInfoError {
+                problem: "is longer than 16 KiB",
+            });
+        }
+        // Both spellings are in use, with padding and without.
+        let text = value.to_str().unwrap_or("!").trim_end_matches('=');
+        let json = STRICT_BASE64URL.decode(text).map_err(|_| UserInfoError {
+            problem: "is not base64url",
+        })?;
+        serde_json::from_slice(&json)
+            .map(Some)
+            .map_err(|_| UserInfoError {
+                problem: "holds no JSON object",
+            })
+    }
+
+    /// The `Authorization` that the gateway's caller sent, which the gateway moved out of its own
+    /// way; `None` when `caller` is not the gateway.
+    ///
+    /// It is a credential: for sending on, not for logging. The gateway has verified it only if its
+    /// configuration demands a token.
+    ///
+    /// # Errors
+    ///
+    /// When the header is there twice.
+    pub fn forwarded_authorization<'h>(
+        &self,
+        caller: &Claims,
+        headers: &'h HeaderMap,
+    ) -> Result<Option<&'h HeaderValue>, UserInfoError> {
+        let name = HeaderName::from_static("x-forwarded-authorization");
+        self.header(caller, &name, headers)
+    }
+
+    fn header<'h>(
+        &self,
+        caller: &Claims,
+        name: &HeaderName,
+        headers: &'h HeaderMap,
+    ) -> Result<Option<&'h HeaderValue>, UserInfoError> {
+        if !self.is(caller) {
+            return Ok(None);
+        }
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(UserInfoError {
+                problem: "is there more than once",
+            }),
+            (value, None) => Ok(value),
+        }
+    }
+
+    fn is(&self, caller: &Claims) -> bool {
+        let account = caller.email().filter(|_| caller.email_verified());
+        account.is_some_and(|email| email.eq_ignore_ascii_case(&self.service_account))
+    }
 }
 
 /// A gateway's header cannot be right.
@@ -111,20 +154,5 @@ impl fmt::Display for UserInfoError {
 }
 
 impl Error for UserInfoError {}
-
-/// The claims are the proof that a verifier was asked; nothing is read from them.
-fn single<'h>(
-    _gateway: &Claims,
-    name: &HeaderName,
-    headers: &'h HeaderMap,
-) -> Result<Option<&'h HeaderValue>, UserInfoError> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (_, Some(_)) => Err(UserInfoError {
-            problem: "is there more than once",
-        }),
-        (value, None) => Ok(value),
-    }
-}
 
 const MAX_USER_INFO_BYTES: usize = 16 * 1024;

@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use super::gateway::{Product, forwarded_authorization, user_info};
+use super::gateway::{Gateway, Product};
 use super::*;
 use crate::Claims;
 use crate::clock::ManualClock;
@@ -157,14 +157,15 @@ async fn spoofed_user_info_is_read_only_after_the_gateways_own_token() {
         "authorization",
         HeaderValue::from_str(&bearer(&json!({}))).unwrap(),
     );
-    let gateway = verifier.verify_headers(&headers).await.unwrap();
-    let user = user_info(&gateway, Product::ApiGateway, &headers)
-        .unwrap()
-        .unwrap();
+    let caller = verifier.verify_headers(&headers).await.unwrap();
+    let gateway = Gateway::new(Product::ApiGateway, EMAIL);
+    let espv2 = Gateway::new(Product::Espv2, EMAIL);
+    let user = gateway.user_info(&caller, &headers).unwrap().unwrap();
     assert_eq!(user["sub"], "user-1");
-    assert_eq!(user_info(&gateway, Product::Espv2, &headers), Ok(None));
+    assert_eq!(espv2.user_info(&caller, &headers), Ok(None));
     assert_eq!(
-        forwarded_authorization(&gateway, &headers)
+        gateway
+            .forwarded_authorization(&caller, &headers)
             .unwrap()
             .unwrap(),
         "Bearer user"
@@ -174,9 +175,9 @@ async fn spoofed_user_info_is_read_only_after_the_gateways_own_token() {
         "x-forwarded-authorization",
         HeaderValue::from_static("Bearer spoofed"),
     );
-    assert!(forwarded_authorization(&gateway, &headers).is_err());
+    assert!(gateway.forwarded_authorization(&caller, &headers).is_err());
     headers.append("x-apigateway-api-userinfo", HeaderValue::from_static("e30"));
-    assert!(user_info(&gateway, Product::ApiGateway, &headers).is_err());
+    assert!(gateway.user_info(&caller, &headers).is_err());
     for (value, is_good) in [
         ("e30=", true),
         ("e30", true),
@@ -187,7 +188,35 @@ async fn spoofed_user_info_is_read_only_after_the_gateways_own_token() {
     ] {
         let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
         headers.insert("x-endpoint-api-userinfo", value.clone());
-        let read = user_info(&gateway, Product::Espv2, &headers);
+        let read = espv2.user_info(&caller, &headers);
         assert_eq!(read.is_ok(), is_good, "{value:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_direct_caller_cannot_speak_for_the_gateway() {
+    let direct = "batch@p.iam.gserviceaccount.com";
+    let verifier = api_gateway(AUDIENCE, EMAIL).allow(Principal::service_account(direct));
+    let verifier = finish(verifier);
+    let gateway = Gateway::new(Product::ApiGateway, EMAIL.to_ascii_uppercase());
+    let info = b64(json!({"sub": "user-1"}).to_string());
+    for (email, believed) in [(EMAIL, true), (direct, false)] {
+        let token = bearer(&json!({ "email": email }));
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", token.as_str()),
+            ("x-apigateway-api-userinfo", &info),
+            ("x-forwarded-authorization", "Bearer user"),
+        ] {
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+        }
+        let caller = verifier.verify_headers(&headers).await.unwrap();
+        let user = gateway.user_info(&caller, &headers).unwrap();
+        let forwarded = gateway.forwarded_authorization(&caller, &headers).unwrap();
+        assert_eq!(
+            (user.is_some(), forwarded.is_some()),
+            (believed, believed),
+            "{email}"
+        );
     }
 }

@@ -75,7 +75,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Lets in everybody on the internet who has a Google account.
+    /// Lets in everybody on the internet who has a Google account. It speaks of Google's tokens
+    /// alone: those of another issuer still need a rule.
     ///
     /// Right only where the handler itself decides by the claims, or where something in front (IAM
     /// on Cloud Run, a load balancer) has already decided *and nobody can get past it*.
@@ -290,7 +291,7 @@ impl fmt::Debug for VerifierBuilder {
 }
 
 pub(super) fn check_policy(policy: &Policy, issuers: &[Issuer]) -> Result<(), BuildError> {
-    if policy.is_empty() {
+    if policy.is_empty(issuers) {
         return Err(BuildError::NoIdentityRule);
     }
     match policy

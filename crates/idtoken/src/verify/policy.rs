@@ -33,8 +33,11 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Anyone for whom `issuer` signs, for issuers that do not sign for strangers: your own, your
-    /// Firebase project, Identity-Aware Proxy. The builder refuses it for Google itself.
+    /// Anyone for whom `issuer` signs, for issuers that do not sign for strangers: your own,
+    /// Identity-Aware Proxy, which has its own access rules, or a Firebase project whose users you
+    /// make. In a Firebase project where people can sign up, or sign in anonymously, anyone on the
+    /// internet is somebody it signs for: that is right for a public application and for nothing
+    /// else. The builder refuses it for Google itself.
     #[must_use]
     pub fn anyone_of(issuer: &Issuer) -> Self {
         Self::from(Rule::Anyone).issued_by(issuer)
@@ -58,7 +61,8 @@ impl Principal {
 
     /// Any service account that was made in the project `project_id`, by the domain
     /// `PROJECT.iam.gserviceaccount.com` of its verified e-mail address. Accounts that Google makes
-    /// for a project, such as Compute Engine's default one, live in other domains.
+    /// for a project, such as Compute Engine's default one, live in other domains. The project
+    /// `example.com:p` has its accounts in `p.example.com`: give it so.
     pub fn project(project_id: impl Into<String>) -> Self {
         Self::from(Rule::Project(project_id.into()))
     }
@@ -100,7 +104,7 @@ impl Principal {
                 text.is_empty().then_some(PrincipalFault::Empty)
             }
             Rule::Domain(domain) | Rule::Project(domain) => {
-                let sound = !domain.is_empty() && !domain.contains('@');
+                let sound = !domain.is_empty() && !domain.contains(['@', ':']);
                 (!sound).then_some(PrincipalFault::NotADomain)
             }
             Rule::Email(email) => (!is_email(email)).then_some(PrincipalFault::NotAnEmail),
@@ -157,6 +161,15 @@ impl Policy {
     /// It sees claims whose signature, issuer, audience and times were checked. It must look at
     /// [`Claims::iss`] when the verifier has several issuers, and at [`Claims::email_verified`]
     /// before it believes an e-mail address.
+    ///
+    /// Patterns are for here. A prefix should end where a part of the name does:
+    ///
+    /// ```
+    /// use idtoken::Policy;
+    ///
+    /// let policy = Policy::default().allow_if(|claims| claims.sub().starts_with("repo:ours/"));
+    /// # let _ = policy;
+    /// ```
     #[must_use]
     pub fn allow_if(mut self, predicate: impl Fn(&Claims) -> bool + Send + Sync + 'static) -> Self {
         self.predicates.push(Arc::new(predicate));
@@ -184,8 +197,10 @@ impl Policy {
             .any(|principal| goes_by_email(&principal.rule))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.principals.is_empty() && self.predicates.is_empty() && !self.any_google_identity
+    /// Whether nobody could pass, whatever `issuers` sign.
+    pub(crate) fn is_empty(&self, issuers: &[Issuer]) -> bool {
+        let waives = self.any_google_identity && issuers.iter().any(Issuer::is_open);
+        self.principals.is_empty() && self.predicates.is_empty() && !waives
     }
 
     /// The claims, when their bearer may call.
@@ -196,7 +211,8 @@ impl Policy {
         is_first: bool,
     ) -> Option<Claims> {
         let admits = |principal: &Principal| principal.admits(payload, issuer, is_first);
-        if self.any_google_identity || self.principals.iter().any(admits) {
+        let is_waived = self.any_google_identity && issuer.is_open();
+        if is_waived || self.principals.iter().any(admits) {
             return Some(Claims::accepted(payload));
         }
         if self.predicates.is_empty() {
@@ -242,7 +258,7 @@ impl fmt::Display for PrincipalFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "its text is empty",
-            Self::NotADomain => "its text is not a domain",
+            Self::NotADomain => "its text is no domain or project id",
             Self::NotAnEmail => "its text is not an e-mail address",
             Self::NotAServiceAccount => "its text is not a service account's e-mail address",
             Self::OpenIssuer => "its issuer signs for everyone",

@@ -695,6 +695,10 @@ fn the_builder_refuses_what_cannot_be_right() {
         ),
         (Principal::project(""), PrincipalFault::NotADomain),
         (
+            Principal::project("example.com:p"),
+            PrincipalFault::NotADomain,
+        ),
+        (
             Principal::service_account("a@gmail.com"),
             PrincipalFault::NotAServiceAccount,
         ),

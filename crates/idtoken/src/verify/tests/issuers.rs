@@ -55,6 +55,48 @@ fn what_one_issuer_says_of_an_email_opens_no_door_to_another() {
 }
 
 #[test]
+fn the_waiver_speaks_of_google_only() {
+    let verifier = of_two().danger_any_google_identity().build().unwrap();
+    let verdict = |signer: usize, iss: &str| {
+        let claims = claims_with(&json!({"iss": iss, "email": "a@gmail.com"}));
+        judge(&verifier, &Signer::rsa(signer).token("k0", &claims)).map(drop)
+    };
+    assert_eq!(verdict(0, "https://accounts.google.com"), Ok(()));
+    assert_eq!(verdict(1, OWN), Err(Kind::NotAllowed));
+    // Where there is no Google it waives nothing.
+    let nobody = Verifier::builder()
+        .audience(AUDIENCE)
+        .issuer(own())
+        .danger_any_google_identity()
+        .build();
+    assert_eq!(nobody.unwrap_err(), BuildError::NoIdentityRule);
+}
+
+#[test]
+fn subject_patterns_are_for_a_predicate() {
+    let verifier = Verifier::builder()
+        .audience(AUDIENCE)
+        .issuer(own())
+        .allow_if(|claims| claims.sub() == "job-7")
+        .allow_if(|claims| claims.sub().starts_with("repo:ours/"))
+        .allow_if(|claims| claims.sub().ends_with(":ref:refs/heads/main"))
+        .clock(ManualClock::new(at(NOW)))
+        .build()
+        .unwrap();
+    for (sub, expected) in [
+        ("job-7", Ok(())),
+        ("repo:ours/tools", Ok(())),
+        ("repo:theirs/tools:ref:refs/heads/main", Ok(())),
+        ("job-77", Err(Kind::NotAllowed)),
+        ("repo:ours-not/tools", Err(Kind::NotAllowed)),
+        ("x:repo:ours/tools", Err(Kind::NotAllowed)),
+    ] {
+        let jwt = Signer::rsa(1).token("k0", &claims_with(&json!({"iss": OWN, "sub": sub})));
+        assert_eq!(judge(&verifier, &jwt).map(drop), expected, "{sub}");
+    }
+}
+
+#[test]
 fn firebase_users_of_a_project() {
     let issuer = Issuer::firebase("my-project").with_keys(keys());
     let verifier = Verifier::builder()
