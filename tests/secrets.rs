@@ -28,12 +28,17 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use idtoken::source::{MetadataServer, ServiceAccountKey};
+use idtoken::source::{
+    DefaultSource, Environment, ExternalAccount, Impersonated, MetadataServer, ServiceAccountKey,
+};
 use idtoken::transport::ReqwestTransport;
 use idtoken::{
-    Audience, IdToken, KeySet, Principal, TokenCache, TokenSource, UnverifiedClaims, Verifier,
+    Audience, IdToken, KeySet, Principal, SourceError, TokenCache, TokenSource, UnverifiedClaims,
+    Verifier,
 };
-use idtoken_emulator::{Emulator, Endpoint, Fault, SigningKey, TokenRequest};
+use idtoken_emulator::{
+    Account, Emulator, Endpoint, Fault, Home, Role, SigningKey, SubjectSource, TokenRequest, User,
+};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
@@ -107,6 +112,129 @@ async fn the_calling_side_shows_no_secret() {
         );
     }
     secrets.assert_absent(&shown);
+}
+
+#[tokio::test]
+async fn the_sources_that_stand_on_others_show_no_secret() {
+    let log = captured_log();
+    let mut shown = Shown::default();
+    let mut secrets = Secrets::default();
+    let google = Emulator::start().await.unwrap();
+    google.add_account(Account::new(CALLER));
+    let subject = google.mint(&TokenRequest::new("subject"));
+    let home = google.home().unwrap();
+    let files = credentials(&google, &home, &subject);
+    secrets.add_jwt(&subject);
+    for (what, file) in &files {
+        let builder = ExternalAccount::builder().danger_allow_executables();
+        shown.debug(what, &builder);
+        let environment =
+            Environment::default().set("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1");
+        let source = DefaultSource::builder().environment(environment);
+        shown.debug(what, &source);
+        let source = source
+            .from_json(file)
+            .unwrap()
+            .danger_accept_client_audience();
+        shown.text(what, &source.describe());
+        let good = source.fetch(&audience()).await.unwrap();
+        secrets.add_jwt(&jwt(&good));
+        shown.debug(what, &source);
+        let base = source.clone().into_base();
+        shown.debug(what, &base);
+        let above = Impersonated::builder(CALLER, base).endpoint(google.url());
+        shown.debug(what, &above);
+        shown.debug(what, &above.build().unwrap());
+        let mut failures = 0;
+        for token in [&jwt(&good), &subject] {
+            for error in errors_of(&source, &google, token).await {
+                shown.error(what, &error);
+                failures += 1;
+            }
+        }
+        assert!(failures > 10, "{what}: {failures}");
+        for field in [
+            file[..file.len() / 2].to_owned(),
+            file.replace("\"type\"", "\"kind\""),
+        ] {
+            let error = DefaultSource::builder().from_json(&field).unwrap_err();
+            shown.error(what, &error);
+        }
+        add_secrets_of(file, &mut secrets);
+    }
+    for endpoint in [Endpoint::GenerateIdToken, Endpoint::Sts, Endpoint::Token] {
+        for request in google.requests(endpoint) {
+            shown.debug("Recorded", &request);
+            if let Some(bearer) = request.headers().get(AUTHORIZATION) {
+                secrets.add(bearer.to_str().unwrap().strip_prefix("Bearer ").unwrap());
+            }
+        }
+    }
+    shown.text("log", &log.read());
+    secrets.assert_absent(&shown);
+}
+
+/// What comes of a source when each server that it asks answers badly, with `token` in what it says.
+async fn errors_of(source: &DefaultSource, google: &Emulator, token: &str) -> Vec<SourceError> {
+    let mut errors = Vec::new();
+    for endpoint in [
+        Endpoint::GenerateIdToken,
+        Endpoint::Sts,
+        Endpoint::SubjectToken,
+        Endpoint::Token,
+    ] {
+        for fault in bad_answers(token) {
+            // What is tried again costs time, and is the same in every source.
+            let is_final = match &fault {
+                Fault::Body(_) | Fault::WrongAudience => true,
+                Fault::Respond(answer) => !answer.status().is_server_error(),
+                _ => false,
+            };
+            if is_final {
+                google.fail(endpoint, fault);
+                // Some of them are no part of this source, and some were asked before.
+                errors.extend(source.fetch(&audience()).await.err());
+                google.heal_all();
+            }
+        }
+    }
+    errors
+}
+
+/// Files of each type, with what they stand on.
+fn credentials(google: &Emulator, home: &Home, subject: &str) -> Vec<(&'static str, String)> {
+    let user = google.user_file(&User::new("ann@shop.example").gcloud_login());
+    google.grant("ann@shop.example", Role::OpenIdTokenCreator, CALLER);
+    let provider = google.provider("pool", "provider");
+    let principal = google.trust(&provider, subject, "workload");
+    google.grant(&principal, Role::WorkloadIdentityUser, CALLER);
+    google.set_subject_token(subject);
+    let external = |source| google.external_account_file(&provider, &source, Some(CALLER));
+    let printed = json!({
+        "version": 1,
+        "success": true,
+        "token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "id_token": subject,
+    });
+    let command = home.write_printer("printer", &printed.to_string()).unwrap();
+    vec![
+        ("user", user.clone()),
+        ("impersonated", google.impersonated_file(&user, &[], CALLER)),
+        ("external", external(SubjectSource::JsonUrl)),
+        ("program", external(SubjectSource::Executable { command })),
+    ]
+}
+
+/// The fields of a credentials file that are worth something.
+fn add_secrets_of(file: &str, secrets: &mut Secrets) {
+    let file: serde_json::Value = serde_json::from_str(file).unwrap();
+    for file in [&file, &file["source_credentials"]] {
+        for field in ["client_secret", "refresh_token"] {
+            if let Some(secret) = file[field].as_str() {
+                secrets.add(secret);
+            }
+        }
+    }
 }
 
 #[tokio::test]

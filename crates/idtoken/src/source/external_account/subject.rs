@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -307,16 +308,13 @@ impl Format {
         let token = match self {
             Self::Text => Zeroizing::new(text.trim().to_owned()),
             Self::Json { field } => {
-                let object: BTreeMap<String, serde_json::Value> = serde_json::from_str(text)
+                // Borrowed, so that no copy of a secret is left behind.
+                let object: BTreeMap<String, &RawValue> = serde_json::from_str(text)
                     .map_err(|_| invalid("the subject token source gave no JSON object"))?;
-                match object.get(field) {
-                    Some(serde_json::Value::String(token)) => Zeroizing::new(token.clone()),
-                    _ => {
-                        return Err(invalid(&format!(
-                            "the subject token JSON has no \"{field}\""
-                        )));
-                    }
-                }
+                object
+                    .get(field)
+                    .and_then(|value| serde_json::from_str(value.get()).ok())
+                    .ok_or_else(|| invalid(&format!("the subject token JSON has no \"{field}\"")))?
             }
         };
         if token.is_empty() {

@@ -48,7 +48,8 @@ impl KeyFile {
 /// The key in `pem`, or what is wrong with it.
 fn rsa_key(pem: &[u8]) -> Result<RsaKeyPair, &'static str> {
     let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| "that is not a PEM private key")?;
-    let key = match &der {
+    let der = Zeroizing::new(der);
+    let key = match &*der {
         PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
         PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
         _ => return Err("that is not an RSA key"),
