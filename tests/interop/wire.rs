@@ -136,8 +136,9 @@ const EXCHANGES: [&str; 5] = [
     "external_account",
     "user",
 ];
-/// All that can be asked on the way to a token.
-const ENDPOINTS: [Endpoint; 12] = [
+/// All that can be asked on the way to a token, but for the allowed locations: google-auth asks for
+/// them beside it, and may or may not be done in time.
+const ENDPOINTS: [Endpoint; 11] = [
     Endpoint::Ping,
     Endpoint::Metadata,
     Endpoint::MetadataToken,
@@ -145,7 +146,6 @@ const ENDPOINTS: [Endpoint; 12] = [
     Endpoint::SubjectToken,
     Endpoint::Sts,
     Endpoint::Token,
-    Endpoint::AllowedLocations,
     Endpoint::GenerateAccessToken,
     Endpoint::GenerateIdToken,
     Endpoint::SignBlob,

@@ -89,6 +89,10 @@ impl Fields {
 
     fn headers(&mut self, headers: &HeaderMap) {
         for (name, value) in headers {
+            // What google-auth was told beside it, if it was told in time.
+            if name == "x-allowed-locations" {
+                continue;
+            }
             self.set("header", name.as_str(), value.to_str().unwrap());
         }
     }

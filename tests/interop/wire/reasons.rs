@@ -27,10 +27,6 @@ pub(super) fn why(client: &str, exchange: &str, endpoint: &str, field: &str) -> 
             "it exchanges the key for an access token first; ours is a JWT signed on the spot, \
              which costs no request"
         }
-        ("google-auth", "allowed-locations", "more requests") => {
-            "it asks where the account may be used from, which is about access tokens that it \
-             keeps; an ID token is used where it says"
-        }
         ("google-auth-library", "token" | "sts", "header content-type") => {
             "a form's media type has no parameter `charset`"
         }
