@@ -7,15 +7,31 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
-use axum_idtoken::Caller;
-use http::StatusCode;
+use axum_idtoken::{Caller, CallerRejection};
+use http::{Request, Response, StatusCode};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt as _;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use idtoken::clock::ManualClock;
-use idtoken::{Issuer, Principal, Verifier, VerifierBuilder, VerifyErrorKind};
-use idtoken_emulator::{Emulator, Endpoint, Fault, SigningKey, TokenRequest};
+use idtoken::danger::CloudRunService;
+use idtoken::inbound::TokenHeader;
+use idtoken::source::ServiceAccountKey;
+use idtoken::{
+    Audience, Issuer, Principal, TokenCache, Verifier, VerifierBuilder, VerifyError,
+    VerifyErrorKind,
+};
+use idtoken_emulator::{CloudRun, Emulator, Endpoint, Fault, SigningKey, TokenRequest};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tower::{ServiceBuilder, ServiceExt as _};
+use tower_idtoken::{AddIdTokenLayer, Header};
 
 const AUDIENCE: &str = "https://hello-abc.a.run.app";
 const CALLER: &str = "frontend@shop.iam.gserviceaccount.com";
+const MALLORY: &str = "mallory@shop.iam.gserviceaccount.com";
 
 /// The emulator and a verifier, under one clock.
 struct World {
@@ -114,9 +130,27 @@ async fn keys_are_read_as_jwks_and_as_pem() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_under_load_refuses_no_valid_token() {
-    let world = World::new().await;
+    let world = Arc::new(World::new().await);
     let mut newest = world.good_token();
     assert_eq!(world.verdict(&newest).await, Ok(()));
+    // The load goes on through every rotation, with tokens of whichever key signs.
+    let (stop, served) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU32::new(0)),
+    );
+    let load: Vec<_> = (0..2)
+        .map(|_| {
+            let (world, stop, served) =
+                (Arc::clone(&world), Arc::clone(&stop), Arc::clone(&served));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    assert_eq!(world.verdict(&world.good_token()).await, Ok(()));
+                    served.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
     for rotation in 1..=10_u64 {
         world.clock.advance(Duration::from_secs(1));
         world.google.rotate_keys();
@@ -127,6 +161,14 @@ async fn rotation_under_load_refuses_no_valid_token() {
         );
         assert_eq!((old, new), (100, 100), "rotation {rotation}");
         assert_eq!(world.key_fetches(), 1 + rotation);
+        let so_far = served.load(Ordering::SeqCst);
+        world
+            .until(|_| served.load(Ordering::SeqCst) > so_far)
+            .await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    for caller in load {
+        caller.await.unwrap();
     }
 }
 
@@ -340,5 +382,224 @@ async fn a_function_over_sockets_greets_refuses_and_rotates() {
     world.google.rotate_keys();
     world.clock.advance(Duration::from_secs(11));
     assert_eq!(ask(Some(world.good_token())).await, greeted);
+    server.abort();
+}
+
+/// A function behind Cloud Run's IAM check: what its handler makes of each caller.
+struct BehindIam {
+    google: Emulator,
+    service: CloudRun,
+    client: Client<HttpConnector, Body>,
+}
+
+impl BehindIam {
+    /// `finish` has the last word on the function's verifier.
+    async fn new(finish: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Self {
+        let google = Emulator::start().await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let service = google
+            .cloud_run("hello")
+            .invoker(CALLER)
+            .invoker(MALLORY)
+            .start(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let builder = Verifier::builder()
+            .audience(service.url())
+            .allow(Principal::service_account(CALLER))
+            .jwks_url(google.jwks_url());
+        let app = Router::new()
+            .route("/", get(judged))
+            .with_state(finish(builder).build().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self {
+            google,
+            service,
+            client,
+        }
+    }
+
+    /// Calls it with a token of `email` that the layer puts where `header` says.
+    async fn call_as(&self, email: &str, header: Header) -> (StatusCode, String) {
+        let source = ServiceAccountKey::from_json(&self.google.key_file(email)).unwrap();
+        let tokens = TokenCache::new(source);
+        let handle = tokens.handle(&Audience::new(self.service.url()).unwrap());
+        let client = ServiceBuilder::new()
+            .layer(AddIdTokenLayer::new(handle).header(header))
+            .service(self.client.clone());
+        read(client.oneshot(self.request(&[])).await.unwrap()).await
+    }
+
+    async fn call(&self, headers: &[(&str, &str)]) -> (StatusCode, String) {
+        read(self.client.request(self.request(headers)).await.unwrap()).await
+    }
+
+    fn request(&self, headers: &[(&str, &str)]) -> Request<Body> {
+        let request = Request::get(format!("{}/", self.service.url()));
+        let with = |request: http::request::Builder, (name, jwt): &(&str, &str)| {
+            request.header(*name, format!("Bearer {jwt}"))
+        };
+        headers
+            .iter()
+            .fold(request, with)
+            .body(Body::empty())
+            .unwrap()
+    }
+
+    fn token(&self, email: &str) -> String {
+        self.google
+            .mint(&TokenRequest::new(self.service.url()).account(email))
+    }
+}
+
+async fn judged(caller: Result<Caller, CallerRejection>) -> (StatusCode, String) {
+    match caller {
+        Ok(caller) => (
+            StatusCode::OK,
+            caller.email().unwrap_or_default().to_owned(),
+        ),
+        Err(rejection) => {
+            let kind = rejection.rejection().verify_error().map(VerifyError::kind);
+            (rejection.status(), format!("{kind:?}"))
+        }
+    }
+}
+
+async fn read<B: HttpBody<Error: std::fmt::Debug>>(response: Response<B>) -> (StatusCode, String) {
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_function_behind_iam_verifies_callers_that_send_both() {
+    let function = BehindIam::new(|builder| builder).await;
+    let greeted = (StatusCode::OK, CALLER.to_owned());
+    let removed = (
+        StatusCode::UNAUTHORIZED,
+        "Some(SignatureRemoved)".to_owned(),
+    );
+    assert_eq!(function.call_as(CALLER, Header::Both).await, greeted);
+    assert_eq!(
+        function.call_as(CALLER, Header::Authorization).await,
+        removed
+    );
+    assert_eq!(
+        function
+            .call_as(CALLER, Header::XServerlessAuthorization)
+            .await,
+        removed
+    );
+    // An invoker who is none of ours.
+    let (status, _) = function.call_as(MALLORY, Header::Both).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    // The front end turns away who may not invoke at all; the function never sees them.
+    let visits = function.service.visits().len();
+    let stranger = "stranger@shop.iam.gserviceaccount.com";
+    let (status, text) = function.call_as(stranger, Header::Both).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains("does not have permission"), "{text}");
+    assert_eq!(function.service.visits().len(), visits + 1);
+
+    // An invoker's own token for the front end, and a forged one beside it.
+    let own = function.token(MALLORY);
+    let forged = note_on(&function.token(CALLER));
+    let verdict = function
+        .call(&[
+            ("x-serverless-authorization", &own),
+            ("authorization", &forged),
+        ])
+        .await;
+    assert_eq!(verdict, removed);
+}
+
+#[tokio::test]
+async fn an_invoker_cannot_forge_another_behind_a_trusted_front_end() {
+    let Ok(here) = CloudRunService::from_environment() else {
+        // Only a process with Cloud Run's variables may trust its front end: again, in one that
+        // has them.
+        let this = "an_invoker_cannot_forge_another_behind_a_trusted_front_end";
+        let again = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args([this, "--exact", "--nocapture"])
+            .envs([
+                ("K_SERVICE", "f"),
+                ("K_REVISION", "f-1"),
+                ("K_CONFIGURATION", "f"),
+            ])
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&again.stdout);
+        assert!(again.status.success(), "{said}");
+        assert!(said.contains("1 passed"), "{said}");
+        return;
+    };
+    let refused = (
+        StatusCode::UNAUTHORIZED,
+        "Some(SignatureRemoved)".to_owned(),
+    );
+    let greeted = (StatusCode::OK, CALLER.to_owned());
+    for header in [TokenHeader::authorization(), TokenHeader::cloud_run()] {
+        let is_cloud_run = header == TokenHeader::cloud_run();
+        let trusting = |builder: VerifierBuilder| {
+            builder
+                .token_header(header)
+                .danger_trust_cloud_run_iam(here.clone())
+        };
+        let function = BehindIam::new(trusting).await;
+        assert_eq!(
+            function.call_as(CALLER, Header::Authorization).await,
+            greeted
+        );
+        let own = function.token(MALLORY);
+        let forged = note_on(&function.token(CALLER));
+        let (status, kind) = function
+            .call(&[
+                ("x-serverless-authorization", &own),
+                ("authorization", &forged),
+            ])
+            .await;
+        if is_cloud_run {
+            assert_eq!(status, StatusCode::FORBIDDEN, "the caller's own counts");
+        } else {
+            assert_eq!((status, kind), refused);
+        }
+    }
+}
+
+/// The token as the front end would leave it, had it checked this one.
+fn note_on(jwt: &str) -> String {
+    let signed = jwt.rsplit_once('.').unwrap().0;
+    format!("{signed}.SIGNATURE_REMOVED_BY_GOOGLE")
+}
+
+#[tokio::test]
+async fn a_folded_header_is_a_bad_request() {
+    let world = World::new().await;
+    let app = Router::new()
+        .route("/", get(|_: Caller| async {}))
+        .with_state(world.verifier.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let good = world.good_token();
+    for (line, status) in [
+        (format!("Authorization: Bearer {good}"), "200"),
+        (format!("Authorization: Bearer\r\n  {good}"), "400"),
+        (format!("Authorization:\r\n\tBearer {good}"), "400"),
+        (
+            format!("Authorization: Bearer {}\r\n {}", &good[..9], &good[9..]),
+            "400",
+        ),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{line}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let found = answer.split(' ').nth(1);
+        assert_eq!(found, Some(status), "{line:?}: {answer}");
+    }
     server.abort();
 }
