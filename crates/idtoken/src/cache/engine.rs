@@ -12,10 +12,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
 use super::meter::Meter;
-use super::schedule::{Schedule, Stale};
-use super::slot::{Held, Reading, Slot};
+use super::schedule::{Freshness, Schedule, Stale};
+use super::slot::{Held, Slot};
 use crate::audience::Audience;
-use crate::clock::Clock;
+use crate::clock::{Clock, unix_millis};
 use crate::error::{SourceError, TokenError, TokenErrorKind};
 use crate::flight::{Boarding, FlightError};
 use crate::jitter::Jitter;
@@ -64,21 +64,28 @@ pub(super) enum Purpose {
 }
 
 impl Engine {
-    /// Reads the slot, and starts the refresh that is due.
+    /// Reads the slot, and starts the refresh that is due. The hot path: no lock, no allocation.
     pub(super) fn read(self: &Arc<Self>, slot: &Arc<Slot>) -> Option<HeaderValue> {
-        let now = self.clock.now();
-        match slot.read(now) {
-            Reading::Fresh(bearer, received_at) => {
-                self.meter.hit(now, received_at);
-                Some(bearer)
+        let now_ms = self.clock.unix_millis();
+        match slot.held().as_ref() {
+            Some(held) if held.is_believed(now_ms) => {
+                self.meter.hit(now_ms, held.plan.received_at);
+                Some(held.bearer.clone())
             }
-            Reading::Due(bearer, received_at) => {
-                self.meter.hit(now, received_at);
-                self.refresh(slot, now);
-                Some(bearer)
-            }
-            Reading::Empty => None,
+            _ => self.read_anew(slot),
         }
+    }
+
+    /// Reads a slot whose token has to be looked at first.
+    #[cold]
+    fn read_anew(self: &Arc<Self>, slot: &Arc<Slot>) -> Option<HeaderValue> {
+        let now = self.clock.now();
+        let (held, freshness) = slot.read(now)?;
+        self.meter.hit(unix_millis(now), held.plan.received_at);
+        if freshness == Freshness::Due {
+            self.refresh(slot, now);
+        }
+        Some(held.bearer.clone())
     }
 
     /// Starts the refresh that is due, unless somebody has within the pause.

@@ -11,6 +11,7 @@ mod imp {
     use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
     use crate::cache::engine::Purpose;
+    use crate::clock::unix_millis;
     use crate::error::{SourceErrorKind, TokenErrorKind};
 
     /// Instruments, looked up once so that a hit touches nothing but its own counters.
@@ -38,10 +39,10 @@ mod imp {
             }
         }
 
-        pub(crate) fn hit(&self, now: SystemTime, received_at: SystemTime) {
+        pub(crate) fn hit(&self, now_ms: u64, received_at: SystemTime) {
             self.hits.increment(1);
-            let age = now.duration_since(received_at).unwrap_or_default();
-            self.token_age_seconds.record(age);
+            let age_ms = now_ms.saturating_sub(unix_millis(received_at));
+            self.token_age_seconds.record(Duration::from_millis(age_ms));
         }
 
         pub(crate) fn miss(&self) {
@@ -116,7 +117,7 @@ mod imp {
             Self
         }
 
-        pub(crate) fn hit(&self, _: SystemTime, _: SystemTime) {}
+        pub(crate) fn hit(&self, _: u64, _: SystemTime) {}
 
         pub(crate) fn miss(&self) {}
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use http::HeaderValue;
 use tokio::time::Instant;
 
@@ -44,16 +44,6 @@ pub(crate) struct Held {
     distrusted: AtomicBool,
 }
 
-/// What a look at the slot found.
-pub(crate) enum Reading {
-    /// A token to send, with a refresh to start beside it, and when it came.
-    Due(HeaderValue, SystemTime),
-    /// Nothing that may be sent.
-    Empty,
-    /// A token to send, and when it came.
-    Fresh(HeaderValue, SystemTime),
-}
-
 impl Held {
     pub(crate) fn new(bearer: HeaderValue, plan: Plan) -> Self {
         let fresh = plan.freshness(BELIEVED) == Freshness::Fresh;
@@ -72,23 +62,22 @@ impl Held {
         }
     }
 
-    /// Where the token stands at `now`.
+    /// Whether the token may be sent at `now_ms`, in milliseconds since 1970, without a closer look.
     ///
     /// Two clocks are asked: the wall clock may step back, and the monotonic one stands still while
     /// the machine is suspended. Once they have said that the token is fresh, the wall clock is
     /// believed alone for the next moment, so that a busy handle seldom pays for both.
-    fn freshness(&self, now: SystemTime) -> Freshness {
+    pub(crate) fn is_believed(&self, now_ms: u64) -> bool {
         let looked_at = self.looked_at.load(Ordering::Relaxed);
-        if unix_millis(now).wrapping_sub(looked_at) < BELIEVED_MS {
-            Freshness::Fresh
-        } else {
-            self.look(now)
-        }
+        now_ms.wrapping_sub(looked_at) < BELIEVED_MS && !self.distrusted.load(Ordering::Relaxed)
     }
 
-    #[cold]
-    fn look(&self, now: SystemTime) -> Freshness {
+    /// Where the token stands at `now`.
+    fn freshness(&self, now: SystemTime) -> Freshness {
         let now_ms = unix_millis(now);
+        if now_ms.wrapping_sub(self.looked_at.load(Ordering::Relaxed)) < BELIEVED_MS {
+            return Freshness::Fresh;
+        }
         if now_ms.saturating_add(STEP_BACK_MS) < self.looked_at.load(Ordering::Relaxed) {
             self.clock_stepped.store(true, Ordering::Relaxed);
         }
@@ -131,18 +120,16 @@ impl Slot {
         }
     }
 
-    /// The hot path: no lock, no allocation.
-    pub(crate) fn read(&self, now: SystemTime) -> Reading {
-        let held = self.held.load();
-        let Some(held) = held.as_ref() else {
-            return Reading::Empty;
-        };
-        match held.freshness(now) {
-            _ if held.distrusted.load(Ordering::Relaxed) => Reading::Empty,
-            Freshness::Dead => Reading::Empty,
-            Freshness::Due => Reading::Due(held.bearer.clone(), held.plan.received_at),
-            Freshness::Fresh => Reading::Fresh(held.bearer.clone(), held.plan.received_at),
-        }
+    /// What was fetched last, good or not.
+    pub(crate) fn held(&self) -> Guard<Option<Arc<Held>>> {
+        self.held.load()
+    }
+
+    /// The token held, if it may be sent at `now`, and whether a refresh is due beside it.
+    pub(crate) fn read(&self, now: SystemTime) -> Option<(Arc<Held>, Freshness)> {
+        let held = self.usable(now)?;
+        let freshness = held.freshness(now);
+        (freshness != Freshness::Dead).then_some((held, freshness))
     }
 
     /// The token held, if it may be sent at `now`.
