@@ -10,9 +10,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use axum_idtoken::{Caller, CallerRejection};
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body as HttpBody;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -20,9 +21,12 @@ use idtoken::clock::ManualClock;
 use idtoken::danger::CloudRunService;
 use idtoken::inbound::TokenHeader;
 use idtoken::source::ServiceAccountKey;
+use idtoken::transport::{
+    FromService, MAX_BODY_BYTES, ReqwestTransport, TransportError, TransportErrorKind,
+};
 use idtoken::{
-    Audience, Issuer, Principal, TokenCache, Verifier, VerifierBuilder, VerifyError,
-    VerifyErrorKind,
+    Audience, Issuer, Principal, TokenCache, Transport as _, Verifier, VerifierBuilder,
+    VerifyError, VerifyErrorKind,
 };
 use idtoken_emulator::{CloudRun, Emulator, Endpoint, Fault, SigningKey, TokenRequest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -217,11 +221,15 @@ async fn endpoint_down_for_hours_refuses_no_valid_token_until_the_bound() {
 
 #[tokio::test]
 async fn a_poisoned_key_set_refuses_no_valid_token() {
+    let another = Emulator::start().await.unwrap();
+    let keys_of_another = reqwest::get(another.jwks_url()).await.unwrap();
+    let keys_of_another = keys_of_another.text().await.unwrap();
     for fault in [
         Fault::Garbage,
         Fault::Empty,
         Fault::Truncated,
         Fault::Oversized(100 * 1024),
+        Fault::Body(padded(&keys_of_another, 64 * 1024 + 1)),
         Fault::Body(r#"{"keys":[]}"#.to_owned()),
         Fault::Redirect("http://127.0.0.1:1/".to_owned()),
         Fault::Status(404),
@@ -236,6 +244,30 @@ async fn a_poisoned_key_set_refuses_no_valid_token() {
         assert_eq!(world.verdict(&good).await, Ok(()));
         world.until(|world| world.key_fetches() > 1).await;
         assert_eq!(world.verdict(&good).await, Ok(()), "{fault:?}");
+    }
+}
+
+fn padded(text: &str, len: usize) -> String {
+    text.to_owned() + &" ".repeat(len - text.len())
+}
+
+#[tokio::test]
+async fn an_answer_past_the_bound_is_too_large_for_either_transport() {
+    let google = Emulator::start().await.unwrap();
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let ours = ReqwestTransport::new().unwrap();
+    let of_service = FromService::new(client);
+    let request = || Request::get(google.jwks_url()).body(Bytes::new()).unwrap();
+    for (len, kind) in [
+        (MAX_BODY_BYTES, None),
+        (MAX_BODY_BYTES + 1, Some(TransportErrorKind::TooLarge)),
+        (10 * 1024 * 1024, Some(TransportErrorKind::TooLarge)),
+    ] {
+        google.fail(Endpoint::Jwks, Fault::Body(padded("{}", len)));
+        for answer in [ours.send(request()).await, of_service.send(request()).await] {
+            assert_eq!(answer.as_ref().err().map(TransportError::kind), kind);
+            assert!(answer.is_err() || answer.unwrap().body().len() == len);
+        }
     }
 }
 

@@ -72,6 +72,10 @@ fn both_keys() -> Answer {
     Answer::keys(&[Signer::rsa(0).jwk("k0"), Signer::rsa(1).jwk("k1")])
 }
 
+fn padded(text: &str) -> String {
+    text.to_owned() + &" ".repeat(64 * 1024 + 1 - text.len())
+}
+
 fn hours(count: u64) -> Duration {
     Duration::from_secs(3600 * count)
 }
@@ -267,7 +271,8 @@ async fn a_poisoned_key_set_takes_nothing_away() {
             r#"{"keys":[{"kty":"oct","kid":"k0","k":"AA"}]}"#.into(),
             vec![],
         ),
-        Answer::Body(200, " ".repeat(64 * 1024 + 1), vec![]),
+        // Keys all right, but past the bound: taken, they would push out the one held.
+        Answer::Body(200, padded(&jwks(&[Signer::rsa(1).jwk("k1")])), vec![]),
         Answer::Body(302, String::new(), vec![("location", "http://x/".into())]),
         Answer::status(404),
         Answer::Refused,
