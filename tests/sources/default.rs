@@ -56,11 +56,12 @@ async fn the_named_file_comes_first() {
 #[tokio::test]
 async fn gclouds_file_comes_second_wherever_gcloud_keeps_it() {
     let google = google().await;
-    for (variable, inside) in [
-        ("CLOUDSDK_CONFIG", ""),
-        ("HOME", ".config/gcloud"),
-        ("APPDATA", "gcloud"),
-    ] {
+    let usual = if cfg!(windows) {
+        ("APPDATA", "gcloud")
+    } else {
+        ("HOME", ".config/gcloud")
+    };
+    for (variable, inside) in [("CLOUDSDK_CONFIG", ""), usual] {
         let folder = folder_with_key(&google, inside);
         let environment = nowhere()
             .set(variable, folder.path().to_str().unwrap())
@@ -74,6 +75,44 @@ async fn gclouds_file_comes_second_wherever_gcloud_keeps_it() {
             CALLER,
         );
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn windows_place_for_gclouds_file_is_not_looked_at_elsewhere() {
+    let google = google().await;
+    let windows = folder_with_key(&google, "gcloud");
+    let home = tempfile::tempdir().unwrap();
+    let environment = nowhere()
+        .set("APPDATA", windows.path().to_str().unwrap())
+        .set("HOME", home.path().to_str().unwrap());
+    let error = look(environment).await.unwrap_err();
+    assert!(
+        error.to_string().contains("no credentials found"),
+        "{error}"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_home_that_cannot_be_looked_into_is_told_and_no_reason_to_stop() {
+    let google = google().await;
+    let home = tempfile::tempdir().unwrap();
+    // Leads to itself: an error even for root, for whom nothing is shut.
+    std::os::unix::fs::symlink(".config", home.path().join(".config")).unwrap();
+    let environment = nowhere().set("HOME", home.path().to_str().unwrap());
+    let error = look(environment.clone()).await.unwrap_err();
+    assert!(
+        error.to_string().contains("no credentials found"),
+        "{error}"
+    );
+    let cause = std::error::Error::source(&error).unwrap();
+    assert!(cause.is::<std::io::Error>(), "{cause}");
+
+    let environment = Environment::default()
+        .set("HOME", home.path().to_str().unwrap())
+        .set("GCE_METADATA_HOST", google.host());
+    assert_eq!(look(environment).await.unwrap().kind(), "metadata");
 }
 
 #[tokio::test]

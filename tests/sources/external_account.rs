@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use idtoken::source::{ExternalAccount, Impersonated, SubjectContext, SubjectTokenSupplier};
+use idtoken::source::{
+    DefaultSource, Environment, ExternalAccount, Impersonated, SubjectContext, SubjectTokenSupplier,
+};
 use idtoken::transport::BoxError;
 use idtoken::{SourceErrorKind, TokenSource};
 use idtoken_emulator::{Emulator, Endpoint, Fault, Role, SubjectSource};
@@ -22,8 +24,8 @@ fn provider(google: &Emulator) -> String {
 async fn trusting() -> Emulator {
     let google = google().await;
     let principal = google.trust(&provider(&google), TOKEN, "workload");
+    // This one role is enough, as the table in `idtoken::source` says.
     google.grant(&principal, Role::WorkloadIdentityUser, TARGET);
-    google.grant(&principal, Role::OpenIdTokenCreator, TARGET);
     google.set_subject_token(TOKEN);
     google
 }
@@ -95,7 +97,6 @@ async fn aws_by_imdsv2() {
     let google = google().await;
     let principal = google.trust_aws(&provider(&google));
     google.grant(&principal, Role::WorkloadIdentityUser, TARGET);
-    google.grant(&principal, Role::OpenIdTokenCreator, TARGET);
     let found = found_in(&file(&google, &SubjectSource::Aws)).await.unwrap();
     assert_names(&found.fetch(&audience(HELLO)).await.unwrap(), HELLO, TARGET);
     assert_eq!(
@@ -103,6 +104,50 @@ async fn aws_by_imdsv2() {
         4,
         "session, zone, role, credentials"
     );
+}
+
+#[tokio::test]
+async fn aws_by_variables_asks_no_instance_metadata() {
+    let google = google().await;
+    let principal = google.trust_aws(&provider(&google));
+    google.grant(&principal, Role::WorkloadIdentityUser, TARGET);
+    let file = file(&google, &SubjectSource::Aws);
+    // The emulated role's own.
+    let keys = Environment::default()
+        .set("AWS_ACCESS_KEY_ID", "ASIAEMULATEDACCESSKEY")
+        .set(
+            "AWS_SECRET_ACCESS_KEY",
+            "emulated+secret/access+key/worth/nothing",
+        )
+        .set("AWS_SESSION_TOKEN", "emulated-session-token-of-the-role");
+    let fetch = async |environment: Environment| {
+        let builder = ExternalAccount::builder().environment(environment);
+        built(builder, &file).unwrap().fetch(&audience(HELLO)).await
+    };
+    for variable in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+        let token = fetch(keys.clone().set(variable, "eu-north-1"))
+            .await
+            .unwrap();
+        assert_names(&token, HELLO, TARGET);
+    }
+    assert_eq!(google.hits(Endpoint::Imds), 0);
+    let subject = google.requests(Endpoint::Sts)[0]
+        .form("subject_token")
+        .unwrap();
+    assert!(
+        subject.contains("sts%2Eeu%2Dnorth%2D1%2Eamazonaws%2Ecom"),
+        "{subject}"
+    );
+
+    let error = fetch(keys.clone().set("AWS_REGION", "evil.example/"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("region"), "{error}");
+    assert_no_secret(&error);
+    // Half of the keys are none: the instance is asked, for its session and the rest.
+    let half = Environment::default().set("AWS_ACCESS_KEY_ID", "ASIAOTHER");
+    fetch(half.set("AWS_REGION", "eu-north-1")).await.unwrap();
+    assert_eq!(google.hits(Endpoint::Imds), 3, "session, role, credentials");
 }
 
 #[tokio::test]
@@ -179,6 +224,31 @@ async fn an_executable_runs_only_with_permission() {
         HELLO,
         TARGET,
     );
+}
+
+#[tokio::test]
+async fn the_variable_permits_executables_and_only_with_1() {
+    let google = trusting().await;
+    let home = google.home().unwrap();
+    let file = program(&google, &home, &printed(&json!({})));
+    for (value, permitted) in [
+        ("", false),
+        ("0", false),
+        ("true", false),
+        ("11", false),
+        ("1", true),
+    ] {
+        let name = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES";
+        let environment = Environment::default().set(name, value);
+        let source = DefaultSource::builder()
+            .environment(environment)
+            .from_json(&file);
+        assert_eq!(source.is_ok(), permitted, "{value:?}");
+        if let Ok(source) = source {
+            let token = source.fetch(&audience(HELLO)).await.unwrap();
+            assert_names(&token, HELLO, TARGET);
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use idtoken::source::{
-    DefaultSource, Environment, Gcloud, Impersonated, MetadataServer, TokenFile,
-};
+use idtoken::source::{DefaultSource, Gcloud, Impersonated, MetadataServer, TokenFile};
 use idtoken::{Audience, IdToken, SourceError, TokenCache, TokenSource};
 
 use crate::exit::{Exit, Failure};
@@ -115,15 +113,7 @@ impl SourceArgs {
     }
 
     fn metadata(&self, target: Option<&str>) -> Result<(Source, String), Failure> {
-        let environment = Environment::of_process();
-        let host = ["GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"]
-            .into_iter()
-            .find_map(|name| environment.get(name));
-        let mut builder = MetadataServer::builder();
-        if let Some(host) = host {
-            builder = builder.host(host);
-        }
-        let server = builder.build().map_err(|error| {
+        let server = MetadataServer::new().map_err(|error| {
             Failure::new(Exit::Internal, "the HTTP client cannot be set up").with_source(error)
         })?;
         let description = format!("metadata server at {}", server.host());

@@ -8,19 +8,27 @@
 //!
 //! | source | where it works | `aud` | `azp` | `email` | permission needed |
 //! |---|---|---|---|---|---|
-//! | [`MetadataServer`] | Compute Engine, Cloud Run and its functions, App Engine, GKE | yours | the account's number | yes, with [`Format::Full`] | none |
+//! | [`MetadataServer`] | Compute Engine, Cloud Run and its functions, App Engine | yours | the account's number | yes, with [`Format::Full`] | none |
+//! | the same for a workload of GKE | GKE | yours | the account's number | yes | on the account ⁴ |
 //! | [`ServiceAccountKey`] | anywhere, with a downloaded key | yours | the account's e-mail | yes | none |
 //! | the same in another universe | there | yours | the account's number | yes | on itself ¹ |
 //! | [`Impersonated`] | anywhere, on top of another identity | yours | the account's number | yes, unless left out | on the target ¹ |
-//! | [`ExternalAccount`] | AWS, Azure, GitHub Actions, any OIDC provider | yours | the account's number | yes | on the target ¹, and `roles/iam.workloadIdentityUser` |
+//! | [`ExternalAccount`] | AWS, Azure, GitHub Actions, any OIDC provider | yours | the account's number | yes | on the target ³ |
 //! | [`AuthorizedUser`] | a laptop after `gcloud auth … login` | **the OAuth client's** | the OAuth client's | with the `email` scope | none |
 //! | `Gcloud` (feature `process`) | wherever gcloud is logged in | yours for service accounts | as for the account's kind | with impersonation | ² |
 //! | [`StaticToken`], [`TokenFile`], [`TokenVariable`], [`from_fn`] | where something else makes the token | whatever is in it | | | |
 //!
 //! ¹ `gcloud iam service-accounts add-iam-policy-binding TARGET --member=CALLER
 //! --role=roles/iam.serviceAccountOpenIdTokenCreator`; a grant takes minutes to work.
-//! ² With impersonation `roles/iam.serviceAccountTokenCreator`, since gcloud asks for an access
-//! token as well.
+//! ² With impersonation, as in ¹ but `roles/iam.serviceAccountTokenCreator`, since gcloud asks for an access
+//! token as well; a person's own token takes none.
+//! ³ `gcloud iam service-accounts add-iam-policy-binding TARGET
+//! --role=roles/iam.workloadIdentityUser
+//! --member=principal://iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/subject/SUBJECT`;
+//! that role is enough for ID tokens.
+//! ⁴ The same role for `--member="serviceAccount:PROJECT.svc.id.goog[NAMESPACE/NAME]"`, and
+//! `kubectl annotate serviceaccount NAME --namespace=NAMESPACE
+//! iam.gke.io/gcp-service-account=ACCOUNT`.
 //!
 //! The metadata server's mutual TLS (`GCE_METADATA_MTLS_MODE`) is not spoken; plain HTTP is what
 //! its default mode falls back to.

@@ -1,7 +1,7 @@
 //! Application default credentials: what the surroundings say this program is.
 
 use std::fmt;
-#[cfg(feature = "reqwest")]
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -296,14 +296,22 @@ impl DefaultSourceBuilder {
             let reason = format!("GOOGLE_APPLICATION_CREDENTIALS names {}", path.display());
             return Ok(DefaultSource { found, reason });
         }
-        if let Some(path) = environment.well_known_path().filter(|path| path.exists()) {
-            let file = CredentialsFile::read(&path)?;
+        let well_known = environment.well_known_path();
+        let well_known_there = well_known.as_deref().map_or(Ok(false), is_there);
+        if let Some(path) = &well_known
+            && matches!(well_known_there, Ok(true))
+        {
+            let file = CredentialsFile::read(path)?;
             let found = Found::read(&file, &self.allowed, &environment, wire)?;
             let reason = format!("gcloud left {}", path.display());
             return Ok(DefaultSource { found, reason });
         }
         let Some(reason) = self.presence.reason(&environment, &without_proxy).await? else {
-            return Err(nothing_found(&environment));
+            let error = nothing_found(well_known.as_deref());
+            return Err(match well_known_there {
+                Ok(_) => error,
+                Err(cause) => error.with_cause(cause),
+            });
         };
         let mut builder = MetadataServer::builder().environment(&environment);
         if let Some(clock) = self.clock {
@@ -331,10 +339,24 @@ impl fmt::Debug for DefaultSourceBuilder {
     }
 }
 
-fn nothing_found(environment: &Environment) -> SourceError {
-    let well_known = environment
-        .well_known_path()
-        .map_or_else(|| "no home".to_owned(), |path| path.display().to_string());
+/// Whether there is a file at `path`. A home that nobody may look into is no reason to stop on a
+/// machine that has a metadata server, so the error is told, and kept for when nothing else is found.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(false)
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "whether gcloud has left a file cannot be seen");
+            Err(error)
+        }
+    }
+}
+
+fn nothing_found(well_known: Option<&Path>) -> SourceError {
+    let well_known =
+        well_known.map_or_else(|| "no home".to_owned(), |path| path.display().to_string());
     misconfigured(format!(
         "no credentials found: GOOGLE_APPLICATION_CREDENTIALS is not set, gcloud has left none \
          ({well_known}), and there is no metadata server"

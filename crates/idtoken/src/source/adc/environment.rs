@@ -27,6 +27,7 @@ impl Environment {
     pub fn of_process() -> Self {
         let variables = VARIABLES
             .iter()
+            .chain(&METADATA_HOST_VARIABLES)
             .filter_map(|name| {
                 let value = Self::variable_of_process(name)?;
                 Some(((*name).to_owned(), Zeroizing::new(value)))
@@ -81,8 +82,8 @@ impl Environment {
     pub(crate) fn well_known_path(&self) -> Option<PathBuf> {
         let folder = if let Some(folder) = self.get("CLOUDSDK_CONFIG") {
             PathBuf::from(folder)
-        } else if let Some(app_data) = self.get("APPDATA") {
-            PathBuf::from(app_data).join("gcloud")
+        } else if cfg!(windows) {
+            PathBuf::from(self.get("APPDATA")?).join("gcloud")
         } else {
             PathBuf::from(self.get("HOME")?)
                 .join(".config")
@@ -93,7 +94,7 @@ impl Environment {
 
     /// The metadata server's address, where a variable gives it.
     pub(crate) fn metadata_host(&self) -> Option<&str> {
-        ["GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"]
+        METADATA_HOST_VARIABLES
             .into_iter()
             .find_map(|name| self.get(name))
     }
@@ -122,7 +123,7 @@ fn text(value: &OsStr) -> String {
     value.to_string_lossy().into_owned()
 }
 
-const VARIABLES: [&str; 22] = [
+const VARIABLES: [&str; 19] = [
     "APPDATA",
     "AWS_ACCESS_KEY_ID",
     "AWS_DEFAULT_REGION",
@@ -133,9 +134,6 @@ const VARIABLES: [&str; 22] = [
     "CLOUD_RUN_JOB",
     "FUNCTION_TARGET",
     "GAE_SERVICE",
-    "GCE_METADATA_HOST",
-    "GCE_METADATA_IP",
-    "GCE_METADATA_ROOT",
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_CLOUD_QUOTA_PROJECT",
     "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES",
@@ -146,6 +144,10 @@ const VARIABLES: [&str; 22] = [
     "METADATA_SERVER_DETECTION",
     "NO_GCE_CHECK",
 ];
+
+/// What Google's libraries call the metadata server's address, by rank.
+const METADATA_HOST_VARIABLES: [&str; 3] =
+    ["GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"];
 
 const PRODUCT_NAME_FILE: &str = "/sys/class/dmi/id/product_name";
 
