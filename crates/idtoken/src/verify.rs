@@ -52,6 +52,7 @@ use crate::clock::Clock;
 use crate::flight::Waiter;
 use crate::inbound::{Rejection, TokenHeader, Verification, Waiting};
 
+mod audience;
 mod builder;
 mod claims;
 mod error;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::Uri;
 
+use super::audience::normal_form;
 use super::issuer::{Issuer, KeySource};
 use super::judge::Rules;
 use super::keeper::{Keeper, KeeperSettings, Remote};
@@ -31,6 +32,7 @@ pub use self::error::BuildError;
 pub struct VerifierBuilder {
     audiences: Vec<String>,
     clock: Arc<dyn Clock>,
+    compares_normal_forms: bool,
     explains_refusals: bool,
     first_issuer_keys: Option<KeySource>,
     issuers: Vec<Issuer>,
@@ -44,7 +46,8 @@ pub struct VerifierBuilder {
 }
 
 impl VerifierBuilder {
-    /// Accepts tokens for `audience`, compared letter by letter.
+    /// Accepts tokens for `audience`, compared letter by letter unless
+    /// [`compare_audiences_as_urls`](Self::compare_audiences_as_urls) says otherwise.
     ///
     /// For a Cloud Run service it is the service's URL without a path. Call it again for each
     /// further audience, such as the service's other URL and its custom ones.
@@ -58,6 +61,15 @@ impl VerifierBuilder {
     #[must_use]
     pub fn audiences(mut self, audiences: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.audiences.extend(audiences.into_iter().map(Into::into));
+        self
+    }
+
+    /// Takes an audience for ours, too, when it is the same URL in another spelling: scheme and host
+    /// in other case, the default port, one trailing slash. For callers that cannot be told to write
+    /// it as everybody else does. Scheme, path and query still count.
+    #[must_use]
+    pub fn compare_audiences_as_urls(mut self) -> Self {
+        self.compares_normal_forms = true;
         self
     }
 
@@ -225,8 +237,17 @@ impl VerifierBuilder {
         let issuers = issuers(self.issuers, self.first_issuer_keys)?;
         check_policy(&self.policy, &issuers)?;
         let keepers = keepers(&issuers, self.transport, &self.clock, self.keeper)?;
+        let audiences = if self.compares_normal_forms {
+            self.audiences
+                .iter()
+                .map(|ours| normal_form(ours))
+                .collect()
+        } else {
+            self.audiences
+        };
         let rules = Rules {
-            audiences: self.audiences,
+            audiences,
+            compares_normal_forms: self.compares_normal_forms,
             issuers,
             leeway: self.leeway,
         };
@@ -265,6 +286,7 @@ impl Default for VerifierBuilder {
         Self {
             audiences: Vec::new(),
             clock: Arc::new(SystemClock),
+            compares_normal_forms: false,
             explains_refusals: false,
             first_issuer_keys: None,
             issuers: Vec::new(),

@@ -109,7 +109,8 @@ impl VerifyError {
                 "a moment after a rotation it passes; else the token is forged or of another issuer"
             }
             VerifyErrorKind::WrongAudience => {
-                "audiences are compared letter by letter: scheme, path and trailing slash count"
+                "audiences are compared letter by letter: scheme, path and trailing slash count; see \
+                 `compare_audiences_as_urls`"
             }
             VerifyErrorKind::WrongIssuer => {
                 "the token is Firebase's, Identity-Aware Proxy's or somebody else's; if that is \

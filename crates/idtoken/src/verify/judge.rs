@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::audience::normal_form;
 use super::claims::{Claim, Claims, Known, Payload};
 use super::error::{VerifyError, VerifyErrorKind as Kind};
 use super::issuer::Issuer;
@@ -18,6 +19,8 @@ use crate::clock::unix_seconds;
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) audiences: Vec<String>,
+    /// Whether `audiences` are normal forms, and a token's is brought into it as well.
+    pub(crate) compares_normal_forms: bool,
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) leeway: Duration,
 }
@@ -51,6 +54,7 @@ impl Rules {
             payload,
             issuer,
             audiences: &self.audiences,
+            compares_normal_forms: self.compares_normal_forms,
             now,
             leeway,
         }
@@ -100,6 +104,7 @@ pub(crate) struct Case<'c> {
     pub(crate) payload: &'c Payload<'c>,
     pub(crate) issuer: &'c Issuer,
     pub(crate) audiences: &'c [String],
+    compares_normal_forms: bool,
     /// Seconds since 1970.
     pub(crate) now: u64,
     pub(crate) leeway: u64,
@@ -147,7 +152,11 @@ impl Case<'_> {
 
     fn check_audience(&self) -> Result<(), Kind> {
         let aud = required(self.payload.aud.as_ref(), "aud")?;
-        let is_ours = |aud: &str| self.audiences.iter().any(|ours| ours == aud);
+        let is_ours = |aud: &str| {
+            let form = self.compares_normal_forms.then(|| normal_form(aud));
+            let aud = form.as_deref().unwrap_or(aud);
+            self.audiences.iter().any(|ours| ours == aud)
+        };
         ensure(aud.iter().any(is_ours), Kind::WrongAudience)
     }
 

@@ -313,6 +313,36 @@ fn aud_differs_by_scheme_case_or_trailing_slash() {
 }
 
 #[test]
+fn the_normal_form_of_audiences_is_an_opt_in() {
+    let with = |ours: &str| {
+        let builder = builder().audiences(["https://g.a.run.app:443/push/", "Word/", ours]);
+        let builder = builder.compare_audiences_as_urls().keys(keys());
+        builder.build().unwrap()
+    };
+    let verdict = |ours: &str, aud: &str| {
+        let jwt = Signer::rsa(0).token("k0", &claims_with(&json!({ "aud": aud })));
+        judge(&with(ours), &jwt).map(drop)
+    };
+    for (ours, aud, expected) in [
+        ("x", AUDIENCE, Ok(())),
+        ("x", "HTTPS://F.a.run.app:443/", Ok(())),
+        ("x", "https://G.a.run.app/push", Ok(())),
+        ("HTTPS://H.a.run.app/", "https://h.a.run.app", Ok(())),
+        ("x", "Word/", Ok(())),
+        ("x", "Word", Err(Kind::WrongAudience)),
+        ("x", "word/", Err(Kind::WrongAudience)),
+        ("x", "http://f.a.run.app", Err(Kind::WrongAudience)),
+        ("x", "https://f.a.run.app//", Err(Kind::WrongAudience)),
+        ("x", "https://g.a.run.app/Push", Err(Kind::WrongAudience)),
+        ("x", "https://g.a.run.app", Err(Kind::WrongAudience)),
+        ("x", "https://f.a.run.app:8443", Err(Kind::WrongAudience)),
+        ("x", "f.a.run.app", Err(Kind::WrongAudience)),
+    ] {
+        assert_eq!(verdict(ours, aud), expected, "{aud}");
+    }
+}
+
+#[test]
 fn one_of_several_audiences_is_enough() {
     let verifier = builder()
         .audiences(["https://g", "h"])
