@@ -95,6 +95,11 @@ impl Shape {
         }
     }
 
+    /// Whether time passes as it does for the tests, so that they can tell how much went by.
+    pub(crate) fn goes_by_itself(&self) -> bool {
+        matches!(self, Self::Drifting { .. } | Self::Steady)
+    }
+
     pub(crate) async fn blow(self, clock: SimClock, mut rng: Rng) {
         loop {
             match self {

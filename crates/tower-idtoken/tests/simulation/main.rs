@@ -14,20 +14,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
-use http::Request;
-use idtoken::TokenCache;
+use idtoken::{Audience, TokenCache};
 use tokio::time::{Instant, sleep, timeout};
 use tower::retry::RetryLayer;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_idtoken::retry::RetryOn401;
-use tower_idtoken::{AddIdTokenLayer, ByOrigin, token_error};
+use tower_idtoken::token_error;
 
+use self::attached::Attached;
 use self::clock::SimClock;
 use self::google::{Google, Source};
 use self::upstream::Upstream;
 
+mod attached;
 mod clock;
 mod google;
+mod ledger;
+mod sieve;
 mod upstream;
 
 /// What one seed decides for the whole run.
@@ -45,25 +48,42 @@ struct Plan {
     refusals: u64,
     /// Of a thousand requests, how many are given up by their caller.
     cancels: u64,
-    /// The source repeats its token until it has less than four to five minutes left.
-    repeats: bool,
+    /// How long a new token lives.
+    life_s: u64,
+    jitter_s: u64,
+    /// The source repeats its token until it has less than this left, and up to a minute more.
+    repeats_until_s: Option<u64>,
     clock: clock::Shape,
+    attached: Attached,
+    /// Of a thousand requests, how many have an `Authorization` of their own.
+    own: u64,
 }
 
 impl Plan {
     fn draw(rng: &mut Rng) -> Self {
+        let longest_gap_s = *rng.choice(&[1, 30, 300, 2000]).unwrap();
         Self {
             callers: rng.usize(1..=8),
-            audiences: rng.usize(1..=10),
+            audiences: *rng.choice(&[1, 2, 4, 10]).unwrap(),
             max_audiences: *rng.choice(&[1, 3, 64, 64]).unwrap(),
-            max_fetches: rng.usize(1..=6),
+            max_fetches: *rng.choice(&[1, 3, 64]).unwrap(),
             requests_each: rng.usize(5..=40),
-            longest_gap_s: *rng.choice(&[1, 30, 300, 2000]).unwrap(),
+            longest_gap_s,
             faults: *rng.choice(&[0, 50, 300, 800]).unwrap(),
-            refusals: *rng.choice(&[0, 0, 20, 300]).unwrap(),
+            refusals: *rng.choice(&[0, 0, 0, 20, 300]).unwrap(),
             cancels: *rng.choice(&[0, 100, 400]).unwrap(),
-            repeats: rng.bool(),
+            // So that tokens come of age within a run.
+            life_s: match longest_gap_s {
+                1 => 230,
+                30 => 300,
+                _ => *rng.choice(&[900, 3600]).unwrap(),
+            },
+            jitter_s: *rng.choice(&[0, 60]).unwrap(),
+            // As the metadata server does, and worse: when the token is due for long.
+            repeats_until_s: *rng.choice(&[None, Some(240), Some(30)]).unwrap(),
             clock: clock::Shape::draw(rng),
+            attached: Attached::draw(rng),
+            own: *rng.choice(&[0, 300]).unwrap(),
         }
     }
 
@@ -109,6 +129,7 @@ fn bad_weather_from_seeds() {
     let failed = workers.into_iter().filter_map(|worker| worker.join().err());
     assert_eq!(failed.count(), 0, "see the seed above");
     let took = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() - start;
+    assert!(sieve::lines() > 0, "nothing was logged");
     println!("{seeds} seeds in {:.1} s", took.as_secs_f64());
 }
 
@@ -127,6 +148,8 @@ fn run(seed: u64) {
         .unwrap();
     let local = tokio::task::LocalSet::new();
     let watch = AssertUnwindSafe(|| local.block_on(&runtime, simulate(&plan, rng)));
+    let _logged =
+        (seed < LOGGED_SEEDS).then(|| tracing::dispatcher::set_default(&sieve::dispatch()));
     if let Err(panic) = catch_unwind(watch) {
         eprintln!("seed {seed}: {plan:?}");
         std::panic::resume_unwind(panic);
@@ -139,6 +162,7 @@ async fn simulate(plan: &Plan, mut rng: Rng) {
     let tokens = TokenCache::builder(Source(Arc::clone(&google)))
         .clock(clock.clone())
         .jitter_seed(rng.u64(..))
+        .refresh_jitter(Duration::from_secs(plan.jitter_s))
         .max_audiences(plan.max_audiences)
         .max_fetches(plan.max_fetches)
         .fetch_timeout(FETCH_TIMEOUT)
@@ -220,14 +244,14 @@ impl Caller {
     }
 
     async fn call(&mut self, audience: usize) -> Ended {
-        let policy = ByOrigin::refusing_others(["*.run.app"]).unwrap();
-        let layer = AddIdTokenLayer::with_policy(self.tokens.clone(), policy);
+        let audience = Audience::new(format!("https://f{audience}.a.run.app")).unwrap();
+        let layer = self.plan.attached.layer(&self.tokens, &audience);
         let service = ServiceBuilder::new()
             .layer(RetryLayer::new(RetryOn401::new()))
             .layer(layer.distrust_on_401())
             .service(self.upstream.service());
-        let uri = format!("https://f{audience}.a.run.app/");
-        let request = Request::get(uri).body(()).unwrap();
+        let has_own = self.rng.u64(0..1000) < self.plan.own;
+        let request = self.plan.attached.request(&audience, has_own);
         let patience_ms = match self.rng.u64(0..1000) < self.plan.cancels {
             true => self.rng.u64(0..=3000),
             false => u64::from(u32::MAX),
@@ -250,5 +274,8 @@ impl Caller {
         }
     }
 }
+
+/// To write every line of all seeds would take longer than all else.
+const LOGGED_SEEDS: u64 = 200;
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fastrand::Rng;
-use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use idtoken::Clock;
 use tower::{Service, service_fn};
 
 use crate::Plan;
+use crate::attached::Attached;
 use crate::clock::SimClock;
 use crate::google::Google;
 
@@ -21,6 +21,7 @@ pub(crate) struct Upstream {
     clock: SimClock,
     rng: Mutex<Rng>,
     refusals: u64,
+    attached: Attached,
     google: Arc<Google>,
     healed: AtomicBool,
 }
@@ -31,6 +32,7 @@ impl Upstream {
             clock,
             rng: Mutex::new(rng),
             refusals: plan.refusals,
+            attached: plan.attached.clone(),
             google,
             healed: AtomicBool::new(false),
         }
@@ -53,12 +55,7 @@ impl Upstream {
     }
 
     fn answer(&self, request: &Request<()>) -> Response<()> {
-        let bearer = request
-            .headers()
-            .get(AUTHORIZATION)
-            .expect("a request went out bare");
-        assert!(bearer.is_sensitive());
-        let jwt = bearer.to_str().unwrap().strip_prefix("Bearer ").unwrap();
+        let jwt = self.attached.token(request.headers());
         let claims = idtoken::UnverifiedClaims::read_without_verifying(jwt).unwrap();
         let origin = format!("https://{}", request.uri().host().unwrap());
         assert_eq!(claims.aud().collect::<Vec<_>>(), [origin.as_str()]);
