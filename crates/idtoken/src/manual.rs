@@ -86,6 +86,28 @@
 //! Errors have a `kind()` to branch on, their cause in `source()`, and often `advice()`; none of them
 //! ever holds a token.
 //!
+//! # Watching
+//!
+//! Each fetch is one [`tracing`] span, `fetch_id_token` at debug level with `audience` and `purpose`,
+//! and one event in it: at debug level that a token came and how many milliseconds it took, or at
+//! warning level the error and its cause. A clock that is more than 30 s behind is a warning of its
+//! own. Requests that find their token say nothing.
+//!
+//! With the feature `metrics` the cache counts, through the crate of that name:
+//!
+//! | metric | what |
+//! |---|---|
+//! | `idtoken_hits_total` | calls that found a token |
+//! | `idtoken_misses_total` | calls that had to wait for one, or were told why there is none |
+//! | `idtoken_refreshes_total` | fetches beside a token that was still good; the others were waited for |
+//! | `idtoken_fetch_failures_total` | fetches that brought no token, with the label `kind`: `clock`, `interrupted`, `invalid_answer`, `misconfigured`, `refused`, `transient`, `timeout`, `too_many_audiences`, `wrong_audience` |
+//! | `idtoken_fetch_seconds` | a histogram of how long fetches took, whatever came of them |
+//! | `idtoken_token_age_seconds` | a histogram of how long ago the tokens found had come |
+//! | `idtoken_audiences` | a gauge of the audiences held |
+//!
+//! Instruments are looked up once, when the cache is built: install the recorder before. No label
+//! names an audience, for strangers can make those up without end.
+//!
 //! # Starting and stopping
 //!
 //! Building needs no runtime and fetches nothing: the first request pays for the first token. To pay

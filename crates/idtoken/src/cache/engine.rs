@@ -158,10 +158,11 @@ impl Engine {
         let guard = PanicGuard {
             engine: Arc::clone(self),
             slot: Arc::downgrade(slot),
+            purpose,
+            started: Instant::now(),
         };
         let span = tracing::debug_span!("fetch_id_token", %audience, ?purpose);
         let attempt = async move {
-            let started = Instant::now();
             let fetched = timeout(engine.fetch_timeout, engine.fetch(&audience, purpose)).await;
             let now = engine.clock.now();
             let outcome = match fetched {
@@ -169,7 +170,7 @@ impl Engine {
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(engine.timed_out()),
             };
-            engine.report(&outcome, purpose, started.elapsed());
+            engine.report(&outcome, purpose, guard.started.elapsed());
             settle(outcome, &guard.slot, now)
         };
         attempt.instrument(span)
@@ -288,20 +289,23 @@ fn settle(
     }
 }
 
-/// A source that panics is a failure like any other: noted, and not tried again at once.
+/// A source that panics is a failure like any other: told, noted, and not tried again at once.
 struct PanicGuard {
     engine: Arc<Engine>,
     slot: Weak<Slot>,
+    purpose: Purpose,
+    started: Instant,
 }
 
 impl Drop for PanicGuard {
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(slot) = self.slot.upgrade()
-        {
+        if std::thread::panicking() {
             let error = TokenError::new(TokenErrorKind::Interrupted, "the token source panicked");
+            let outcome = Err(error);
+            let took = self.started.elapsed();
+            self.engine.report(&outcome, self.purpose, took);
             // Nobody waits for this answer: the flight is lost, and its waiters look again.
-            let _ = slot.fail(error, self.engine.clock.now());
+            let _ = settle(outcome, &self.slot, self.engine.clock.now());
         }
     }
 }

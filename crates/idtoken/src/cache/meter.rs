@@ -59,8 +59,8 @@ mod imp {
             if purpose == Purpose::Refresh {
                 self.refreshes.increment(1);
             }
-            if let Some(kind) = failed
-                && let Some(counter) = self.failures.get(number(kind))
+            if let Some(number) = failed.and_then(number)
+                && let Some(counter) = self.failures.get(number)
             {
                 counter.increment(1);
             }
@@ -72,26 +72,26 @@ mod imp {
         }
     }
 
-    fn number(kind: TokenErrorKind) -> usize {
-        match kind {
+    /// `None` for what ends no fetch, since none starts.
+    fn number(kind: TokenErrorKind) -> Option<usize> {
+        Some(match kind {
             TokenErrorKind::Clock => 0,
             TokenErrorKind::Interrupted => 1,
-            TokenErrorKind::NoRuntime => 2,
-            TokenErrorKind::Source(SourceErrorKind::InvalidAnswer) => 3,
-            TokenErrorKind::Source(SourceErrorKind::Misconfigured) => 4,
-            TokenErrorKind::Source(SourceErrorKind::Refused) => 5,
-            TokenErrorKind::Source(SourceErrorKind::Transient) => 6,
-            TokenErrorKind::Timeout => 7,
-            TokenErrorKind::TooManyAudiences => 8,
-            TokenErrorKind::WrongAudience => 9,
-        }
+            TokenErrorKind::Source(SourceErrorKind::InvalidAnswer) => 2,
+            TokenErrorKind::Source(SourceErrorKind::Misconfigured) => 3,
+            TokenErrorKind::Source(SourceErrorKind::Refused) => 4,
+            TokenErrorKind::Source(SourceErrorKind::Transient) => 5,
+            TokenErrorKind::Timeout => 6,
+            TokenErrorKind::TooManyAudiences => 7,
+            TokenErrorKind::WrongAudience => 8,
+            TokenErrorKind::NoRuntime => return None,
+        })
     }
 
     /// In the order of [`number`].
-    const KINDS: [&str; 10] = [
+    const KINDS: [&str; 9] = [
         "clock",
         "interrupted",
-        "no_runtime",
         "invalid_answer",
         "misconfigured",
         "refused",

@@ -893,6 +893,10 @@ fn metrics_count_hits_misses_refreshes_failures_and_ages_without_audiences() {
         world.mood(Mood::Fails(SourceErrorKind::Refused));
         world.hello.bearer().await.unwrap();
         settle().await;
+        world.mood(Mood::Panics);
+        world.pass(10);
+        world.hello.bearer().await.unwrap();
+        settle().await;
     });
     let mut seen: Vec<_> = snapshots
         .snapshot()
@@ -914,14 +918,67 @@ fn metrics_count_hits_misses_refreshes_failures_and_ages_without_audiences() {
         seen,
         [
             "idtoken_audiences  1",
+            "idtoken_fetch_failures_total interrupted 1",
             "idtoken_fetch_failures_total refused 1",
-            "idtoken_fetch_seconds  2",
-            "idtoken_hits_total  2",
+            "idtoken_fetch_seconds  3",
+            "idtoken_hits_total  3",
             "idtoken_misses_total  1",
-            "idtoken_refreshes_total  1",
-            "idtoken_token_age_seconds  2",
+            "idtoken_refreshes_total  2",
+            "idtoken_token_age_seconds  3",
         ]
     );
+}
+
+/// Counts the spans and events of this crate.
+#[derive(Clone, Default)]
+struct Told(Arc<(AtomicU32, AtomicU32)>);
+
+impl Told {
+    fn spans_and_events(&self) -> (u32, u32) {
+        let (spans, events) = &*self.0;
+        (spans.load(Ordering::SeqCst), events.load(Ordering::SeqCst))
+    }
+}
+
+impl tracing::Subscriber for Told {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("idtoken")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        let spans = self.0.0.fetch_add(1, Ordering::SeqCst);
+        tracing::span::Id::from_u64(u64::from(spans) + 1)
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.1.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn fetches_are_told_and_hits_are_not() {
+    let told = Told::default();
+    let _told = tracing::subscriber::set_default(told.clone());
+    let world = World::new();
+    world.hello.bearer().await.unwrap();
+    assert_eq!(told.spans_and_events(), (1, 1));
+    for _ in 0..1000 {
+        world.hello.bearer().await.unwrap();
+        world.hello.try_bearer().unwrap();
+    }
+    assert_eq!(told.spans_and_events(), (1, 1));
+    let moods = [Mood::Fails(SourceErrorKind::Transient), Mood::Panics];
+    for (mood, fetches) in moods.into_iter().zip(2..) {
+        world.mood(mood);
+        world.pass(3600);
+        world.hello.bearer().await.unwrap_err();
+        assert_eq!(told.spans_and_events(), (fetches, fetches));
+    }
 }
 
 #[tokio::test]
