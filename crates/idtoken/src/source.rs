@@ -20,8 +20,8 @@
 //!
 //! ¹ `gcloud iam service-accounts add-iam-policy-binding TARGET --member=CALLER
 //! --role=roles/iam.serviceAccountOpenIdTokenCreator`; a grant takes minutes to work.
-//! ² With impersonation, as in ¹ but `roles/iam.serviceAccountTokenCreator`, since gcloud asks for an access
-//! token as well; a person's own token takes none.
+//! ² With impersonation, as in ¹ but `roles/iam.serviceAccountTokenCreator`, since gcloud asks for
+//! an access token as well; a person's own token takes none.
 //! ³ `gcloud iam service-accounts add-iam-policy-binding TARGET
 //! --role=roles/iam.workloadIdentityUser
 //! --member=principal://iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/subject/SUBJECT`;

@@ -31,6 +31,7 @@ use crate::transport::Transport;
 mod aws;
 #[cfg(feature = "process")]
 mod executable;
+mod format;
 mod subject;
 
 /// ID tokens for a workload outside Google Cloud (`external_account` credentials).
