@@ -2,7 +2,7 @@
 
 use idtoken::Audience;
 
-use super::host::{HostPattern, InvalidHostPattern, Origin};
+use super::host::{HostPattern, InvalidHostPattern, Origin, Target};
 use super::{RequestHead, Selection, TokenPolicy};
 
 /// Each request gets the token for its own origin, if its host is on the list.
@@ -68,16 +68,15 @@ impl ByOrigin {
 
 impl TokenPolicy for ByOrigin {
     fn select(&self, head: RequestHead<'_>) -> Selection {
-        let listed = self.hosts.iter().any(|known| known.is_target(head));
-        if !listed {
+        let target = Target::of(head);
+        let meant = |target: &Target<'_>| self.hosts.iter().any(|known| target.is_meant_by(known));
+        let Some(target) = target.filter(meant) else {
             return self.others.clone();
-        }
-        let Some(origin) = Origin::of(head) else {
-            return Selection::Refuse;
         };
-        match head.held(origin.as_str()) {
+        let selected = Origin::with(head, target, |origin| match head.held(origin) {
             Some(handle) => Selection::Handle(handle),
-            None => Audience::new(origin.as_str()).map_or(Selection::Refuse, Selection::Audience),
-        }
+            None => Audience::new(origin).map_or(Selection::Refuse, Selection::Audience),
+        });
+        selected.unwrap_or(Selection::Refuse)
     }
 }

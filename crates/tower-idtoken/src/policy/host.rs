@@ -50,15 +50,9 @@ impl HostPattern {
     /// Whether a request goes to a host that is meant.
     #[inline]
     pub(super) fn is_target(&self, head: RequestHead<'_>) -> bool {
-        let authority = head.authority();
-        if matches!(self, Self::Exactly(exact) if authority == Some(&**exact)) {
-            return true;
-        }
-        let host = match authority {
-            Some(whole) if is_normal_host(whole) => Some(whole),
-            _ => head.host(),
-        };
-        host.is_some_and(|host| self.matches(host))
+        let is_exactly_it =
+            matches!(self, Self::Exactly(exact) if head.authority() == Some(&**exact));
+        is_exactly_it || Target::of(head).is_some_and(|target| target.is_meant_by(self))
     }
 
     /// Whether `host`, in any case and with or without its trailing dot, is meant.
@@ -97,6 +91,37 @@ impl fmt::Display for InvalidHostPattern {
 
 impl Error for InvalidHostPattern {}
 
+/// The host that a request goes to.
+#[derive(Clone, Copy)]
+pub(super) enum Target<'a> {
+    /// In normal form, and all that there is beside the scheme: what nearly all of them are, and
+    /// what need not be taken apart.
+    Normal(&'a str),
+    Other(&'a str),
+}
+
+impl<'a> Target<'a> {
+    #[inline]
+    pub(super) fn of(head: RequestHead<'a>) -> Option<Self> {
+        match head.authority() {
+            Some(whole) if is_normal_host(whole) => Some(Self::Normal(whole)),
+            _ => head.host().map(Self::Other),
+        }
+    }
+
+    pub(super) fn is_meant_by(self, pattern: &HostPattern) -> bool {
+        match (self, pattern) {
+            // Patterns are in lower case as well.
+            (Self::Normal(host), HostPattern::Exactly(exact)) => host == &**exact,
+            (Self::Normal(host), HostPattern::Below(domain)) => {
+                let below = host.strip_suffix(&**domain);
+                below.is_some_and(|below| below.len() > 1 && below.ends_with('.'))
+            }
+            (Self::Other(host), pattern) => pattern.matches(host),
+        }
+    }
+}
+
 /// The origin of a request in normal form, made on the stack.
 pub(super) struct Origin {
     text: [u8; MAX_ORIGIN_BYTES],
@@ -104,39 +129,39 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// `None` without an http or https scheme, without a host, or with user information.
-    pub(super) fn of(head: RequestHead<'_>) -> Option<Self> {
+    /// Hands the origin of a request to `target` to `read`; `None` without an http or https scheme,
+    /// without a host, or with user information.
+    pub(super) fn with<R>(
+        head: RequestHead<'_>,
+        target: Target<'_>,
+        read: impl FnOnce(&str) -> R,
+    ) -> Option<R> {
         let scheme = head.scheme()?;
-        if let Some(host) = head.authority().filter(|whole| is_normal_host(whole)) {
-            let mut origin = Self::empty();
-            origin.push(if scheme == "https" {
-                "https://"
-            } else {
-                "http://"
-            });
-            origin.push(host);
-            return matches!(scheme, "https" | "http").then_some(origin);
-        }
-        let host = without_trailing_dot(head.host()?);
         let default_port = match scheme {
             "https" => 443,
             "http" => 80,
             _ => return None,
         };
-        if head.has_user_info() || host.is_empty() || host.len() > MAX_HOST_BYTES {
-            return None;
-        }
         let mut origin = Self::empty();
         origin.push(scheme);
         origin.push("://");
-        let start = origin.len;
-        origin.push(host);
-        origin.text[start..origin.len].make_ascii_lowercase();
-        if let Some(port) = head.port().filter(|port| *port != default_port) {
-            origin.push(":");
-            origin.push_number(port);
+        match target {
+            Target::Normal(host) => origin.push(host),
+            Target::Other(host) => {
+                let host = without_trailing_dot(host);
+                if head.has_user_info() || host.is_empty() || host.len() > MAX_HOST_BYTES {
+                    return None;
+                }
+                let start = origin.len;
+                origin.push(host);
+                origin.text[start..origin.len].make_ascii_lowercase();
+                if let Some(port) = head.port().filter(|port| *port != default_port) {
+                    origin.push(":");
+                    origin.push_number(port);
+                }
+            }
         }
-        Some(origin)
+        Some(read(origin.as_str()))
     }
 
     fn empty() -> Self {
@@ -146,7 +171,7 @@ impl Origin {
         }
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    fn as_str(&self) -> &str {
         // Made of whole strings, and lower-casing ASCII keeps UTF-8 whole.
         std::str::from_utf8(&self.text[..self.len]).unwrap_or_default()
     }
@@ -187,16 +212,14 @@ pub(crate) fn same_host(a: &str, b: &str) -> bool {
     without_trailing_dot(a).eq_ignore_ascii_case(without_trailing_dot(b))
 }
 
-/// Whether an authority is a host and nothing else, in normal form: what nearly all of them are, and
-/// what need not be taken apart.
+/// Whether an authority is a host and nothing else, in normal form.
 fn is_normal_host(authority: &str) -> bool {
     let normal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
     authority.len() <= MAX_HOST_BYTES
-        && authority.bytes().all(normal)
-        && authority
-            .bytes()
-            .next_back()
-            .is_some_and(|last| last != b'.')
+        && !authority.is_empty()
+        && !authority.ends_with('.')
+        // To stop at the first that is not would be dearer for all those that are.
+        && authority.bytes().fold(true, |all, byte| all & normal(byte))
 }
 
 pub(super) fn without_trailing_dot(host: &str) -> &str {
@@ -243,6 +266,10 @@ mod tests {
         ] {
             let parsed = HostPattern::parse(pattern).unwrap();
             assert_eq!(parsed.matches(host), matches, "{pattern} {host}");
+            if is_normal_host(host) {
+                let target = Target::Normal(host);
+                assert_eq!(target.is_meant_by(&parsed), matches, "{pattern} {host}");
+            }
         }
     }
 
@@ -296,7 +323,9 @@ mod tests {
             "/path",
         ] {
             let request = http::Request::get(uri).body(()).unwrap();
-            let origin = Origin::of(request.head()).map(|origin| origin.as_str().to_owned());
+            let head = request.head();
+            let target = Target::of(head);
+            let origin = target.and_then(|target| Origin::with(head, target, str::to_owned));
             let audience = idtoken::Audience::origin_of(request.uri()).ok();
             assert_eq!(
                 origin.as_deref(),
