@@ -86,6 +86,8 @@ pub(crate) fn check_type(header: &Header) -> Result<(), Kind> {
 
 /// Checks the signature by `key`, which the caller found under the token's own `kid`.
 pub(crate) fn check_signature(jws: &Jws<'_>, signature: &[u8], key: &Key) -> Result<(), Kind> {
+    #[cfg(test)]
+    super::testing::note_signature_check();
     ensure(
         key.verifies(jws.signing_input(), signature),
         Kind::BadSignature,

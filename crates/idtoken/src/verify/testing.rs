@@ -1,5 +1,6 @@
 //! Keys, tokens and transports for this crate's tests.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -25,6 +26,22 @@ pub(crate) const AUDIENCE: &str = "https://f.a.run.app";
 pub(crate) const EMAIL: &str = "caller@p.iam.gserviceaccount.com";
 pub(crate) const SUB: &str = "110169484474386276334";
 pub(crate) const NOW: u64 = 1_700_000_000;
+
+thread_local! {
+    static SIGNATURE_CHECKS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Notes that this thread checked a signature, which is what a token can cost.
+pub(crate) fn note_signature_check() {
+    SIGNATURE_CHECKS.set(SIGNATURE_CHECKS.get() + 1);
+}
+
+/// How many signatures `work` checks on this thread.
+pub(crate) fn signature_checks<R>(work: impl FnOnce() -> R) -> (R, u32) {
+    let before = SIGNATURE_CHECKS.get();
+    let done = work();
+    (done, SIGNATURE_CHECKS.get() - before)
+}
 
 pub(crate) fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
