@@ -55,8 +55,7 @@ pub(super) fn why(client: &str, exchange: &str, endpoint: &str, field: &str) -> 
              method has it, and the other clients do not send it"
         }
         ("google-auth", "sts", "form scope") => {
-            "IAM Credentials takes either scope; ours is the one that an access token for anything \
-             else needs too"
+            "IAM Credentials takes either scope, and google-auth-library's is ours"
         }
         _ => panic!("{client}: {exchange}: {endpoint}: {field} differs from ours, and why?"),
     }
