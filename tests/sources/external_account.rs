@@ -93,6 +93,20 @@ async fn a_url_with_headers_as_text_and_as_json() {
 }
 
 #[tokio::test]
+async fn requests_tell_the_librarys_name_and_nothing_else_of_the_caller() {
+    let google = trusting().await;
+    let found = found_in(&file(&google, &SubjectSource::Url)).await.unwrap();
+    found.fetch(&audience(HELLO)).await.unwrap();
+    for endpoint in [Endpoint::Sts, Endpoint::GenerateIdToken] {
+        let request = &google.requests(endpoint)[0];
+        let agent = request.headers()["user-agent"].to_str().unwrap();
+        assert!(agent.starts_with("idtoken/"), "{agent}");
+        // Google's libraries count runtimes and kinds of credentials with it.
+        assert!(!request.headers().contains_key("x-goog-api-client"));
+    }
+}
+
+#[tokio::test]
 async fn aws_by_imdsv2() {
     let google = google().await;
     let principal = google.trust_aws(&provider(&google));

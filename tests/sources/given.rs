@@ -189,6 +189,25 @@ async fn a_stub_of_gcloud_gets_one_argument_for_each_option_and_no_shell() {
 }
 
 #[tokio::test]
+async fn a_stub_of_gcloud_with_a_persons_token_is_taken_only_where_accepted() {
+    let google = google().await;
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen");
+    let jwt = google.mint(&TokenRequest::new("32555940559.apps.googleusercontent.com"));
+    let script = format!("printf '%s\\n' \"$@\" > {}\necho {jwt}", seen.display());
+    let gcloud = Gcloud::new().program(stub(&folder, &script));
+    let tokens = TokenCache::new(gcloud.clone());
+    let error = tokens.handle(&audience(HELLO)).bearer().await.unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::WrongAudience);
+    assert!(fs::read_to_string(&seen).unwrap().contains("--audiences"));
+
+    let tokens = TokenCache::new(gcloud.danger_accept_client_audience());
+    tokens.handle(&audience(HELLO)).bearer().await.unwrap();
+    let seen = fs::read_to_string(seen).unwrap();
+    assert_eq!(seen, "auth\nprint-identity-token\n--quiet\n");
+}
+
+#[tokio::test]
 async fn a_stub_of_gcloud_that_fails_has_its_words_surfaced() {
     let folder = tempfile::tempdir().unwrap();
     let words = "ERROR: Invalid account type for `--audiences`. Requires valid service account.";

@@ -1,5 +1,8 @@
 //! Service accounts on somebody else's authority.
 
+use std::time::Duration;
+
+use idtoken::clock::ManualClock;
 use idtoken::source::{AuthorizedUser, Impersonated, MetadataServer, ServiceAccountKey};
 use idtoken::{SourceErrorKind, TokenSource};
 use idtoken_emulator::{Account, Emulator, Endpoint, Fault, Role, User};
@@ -149,6 +152,42 @@ async fn on_the_metadata_servers_authority_with_one_access_token_for_many_audien
     }
     assert_eq!(google.hits(Endpoint::MetadataToken), 1);
     assert_eq!(google.hits(Endpoint::GenerateIdToken), 3);
+}
+
+#[tokio::test]
+async fn a_base_token_near_its_end_is_replaced_without_a_401() {
+    let clock = ManualClock::starting_now();
+    let google = Emulator::builder()
+        .clock(clock.clone())
+        .start()
+        .await
+        .unwrap();
+    google.add_account(Account::new(TARGET));
+    google.attach(CALLER);
+    google.grant(CALLER, Role::OpenIdTokenCreator, TARGET);
+    let metadata = MetadataServer::builder()
+        .host(google.host())
+        .clock(clock.clone());
+    let source = Impersonated::builder(TARGET, metadata.build().unwrap())
+        .endpoint(google.url())
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    // In seconds after the one before, with how many access tokens there were by then.
+    for (later, tokens) in [(0, 1), (3_370, 1), (10, 2), (3_370, 2), (3_600, 3)] {
+        clock.advance(Duration::from_secs(later));
+        source.fetch(&audience(HELLO)).await.unwrap();
+        assert_eq!(
+            google.hits(Endpoint::MetadataToken),
+            tokens,
+            "{later} s later"
+        );
+    }
+    assert_eq!(
+        google.hits(Endpoint::GenerateIdToken),
+        5,
+        "none was refused"
+    );
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use idtoken::clock::ManualClock;
-use idtoken::source::MetadataServer;
+use idtoken::source::{Format, MetadataServer};
 use idtoken::transport::{ReqwestTransport, Transport};
 use idtoken::{SourceErrorKind, TokenSource};
-use idtoken_emulator::{Emulator, Endpoint, Fault};
+use idtoken_emulator::{Emulator, Endpoint, Fault, Platform};
+use serde_json::Value;
 
 use crate::child;
-use crate::support::{HELLO, audience, google};
+use crate::support::{CALLER, HELLO, assert_names, audience, google};
 
 const IDENTITY_PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/identity";
 
@@ -43,6 +44,97 @@ async fn the_metadata_server_tells_its_email_and_universe() {
         google.fail_times(Endpoint::Metadata, 2, answer);
         source.universe_domain().await.unwrap_err();
         source.email().await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn each_format_has_its_claims() {
+    let google = google().await;
+    let formats = [Format::Standard, Format::Full, Format::FullWithLicenses];
+    // With the e-mail address, with the machine, and with the machine's licences.
+    let on_gce = [
+        (false, false, false),
+        (true, true, false),
+        (true, true, true),
+    ];
+    let on_cloud_run = [(true, false, false); 3];
+    for (platform, expected) in [(Platform::Gce, on_gce), (Platform::CloudRun, on_cloud_run)] {
+        google.set_platform(platform);
+        for (format, (email, machine, licenses)) in formats.into_iter().zip(expected) {
+            let source = MetadataServer::builder().host(google.host()).format(format);
+            let token = source
+                .build()
+                .unwrap()
+                .fetch(&audience(HELLO))
+                .await
+                .unwrap();
+            let claims = token.claims();
+            let what = format!("{platform:?} {format:?}");
+            assert_eq!(claims.aud().collect::<Vec<_>>(), [HELLO], "{what}");
+            assert_eq!(claims.email().is_some(), email, "{what}");
+            let google = claims.get::<Value>("google").unwrap().unwrap_or_default();
+            let instance = &google["compute_engine"];
+            assert_eq!(instance.is_object(), machine, "{what}");
+            assert_eq!(
+                instance["license_id"].is_array(),
+                licenses,
+                "{what}: {instance}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn gke_without_its_annotation_says_so_whole_and_with_advice() {
+    let google = google().await;
+    google.set_platform(Platform::Gke);
+    google.detach();
+    let error = metadata(&google).fetch(&audience(HELLO)).await.unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::Refused);
+    let words = "annotation to your Kubernetes service account.";
+    assert!(error.to_string().contains(words), "{error}");
+    assert!(
+        error
+            .advice()
+            .unwrap()
+            .contains("iam.gke.io/gcp-service-account"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_attached_account_can_be_named_and_another_is_asked_about() {
+    let google = google().await;
+    google.attach(CALLER);
+    let named = |email: &str| MetadataServer::builder().host(google.host()).account(email);
+    let source = named(CALLER).build().unwrap();
+    assert_names(
+        &source.fetch(&audience(HELLO)).await.unwrap(),
+        HELLO,
+        CALLER,
+    );
+    assert_eq!(source.email().await.unwrap(), CALLER);
+    let stranger = named("other@shop.iam.gserviceaccount.com").build().unwrap();
+    let error = stranger.fetch(&audience(HELLO)).await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 404);
+    assert!(
+        error.advice().unwrap().contains("attach a service account"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_says_no_is_asked_once_and_again_on_later_demand() {
+    let google = google().await;
+    let source = metadata(&google);
+    for status in [400, 403, 404] {
+        google.forget_requests();
+        google.fail_times(Endpoint::Identity, 1, Fault::Status(status));
+        let error = source.fetch(&audience(HELLO)).await.unwrap_err();
+        assert_eq!(error.status().unwrap(), status);
+        assert_eq!(error.kind(), SourceErrorKind::Refused);
+        assert_eq!(google.hits(Endpoint::Identity), 1);
+        source.fetch(&audience(HELLO)).await.unwrap();
     }
 }
 

@@ -5,9 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use idtoken::SourceErrorKind;
 use idtoken::source::{DefaultSource, Environment};
 use idtoken::transport::{Transport, TransportError, TransportErrorKind};
+use idtoken::{SourceErrorKind, TokenSource};
+
+use idtoken_emulator::{Endpoint, Fault};
+
+use crate::support::{HELLO, Rerouted, audience, google};
 
 /// What answers at the metadata server's address.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,6 +120,28 @@ async fn ping_ok_bad_flavour_and_failing_three_times() {
     );
 }
 
+#[tokio::test]
+async fn what_answers_the_ping_over_a_socket_then_gives_the_tokens() {
+    let google = google().await;
+    let rerouted = Rerouted::to(&google);
+    let look = || {
+        let builder = DefaultSource::builder().environment(empty());
+        builder.build_with(rerouted.clone(), rerouted.clone())
+    };
+    let source = look().await.unwrap();
+    assert_eq!(source.kind(), "metadata");
+    source.fetch(&audience(HELLO)).await.unwrap();
+    assert_eq!(rerouted.hosts(), ["169.254.169.254"; 2]);
+    assert_eq!(
+        (google.hits(Endpoint::Ping), google.hits(Endpoint::Identity)),
+        (1, 1)
+    );
+    for fault in [Fault::NoFlavor, Fault::Garbage] {
+        google.fail_times(Endpoint::Ping, 1, fault);
+        look().await.unwrap_err();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn firmware_that_says_google_needs_no_ping() {
     for product in ["Google", "Google Compute Engine"] {
@@ -134,6 +160,7 @@ async fn a_serverless_platform_needs_no_ping() {
         "K_CONFIGURATION",
         "CLOUD_RUN_JOB",
         "FUNCTION_TARGET",
+        "GAE_SERVICE",
     ] {
         assert_eq!(
             detect(empty().set(name, "hello"), There::Nobody).await,

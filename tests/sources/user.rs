@@ -53,6 +53,26 @@ async fn the_clients_audience_can_be_accepted_through_the_cache() {
 }
 
 #[tokio::test]
+async fn the_default_login_is_for_the_client_too_unless_accepted() {
+    let google = google().await;
+    let file = google.user_file(&User::new(ME).gcloud_login());
+    let source = crate::support::found_in(&file).await.unwrap();
+    let error = source.fetch(&audience(HELLO)).await.unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::Misconfigured);
+    let tokens = TokenCache::new(source.danger_accept_client_audience());
+    tokens.handle(&audience(HELLO)).bearer().await.unwrap();
+
+    // It changes nothing for what has audiences: a mix-up is still found.
+    let key = crate::support::found_in(&google.key_file(crate::support::CALLER))
+        .await
+        .unwrap();
+    let tokens = TokenCache::new(key.danger_accept_client_audience());
+    google.fail_times(Endpoint::Token, 1, Fault::WrongAudience);
+    let error = tokens.handle(&audience(HELLO)).bearer().await.unwrap_err();
+    assert_eq!(error.kind(), idtoken::TokenErrorKind::WrongAudience);
+}
+
+#[tokio::test]
 async fn a_login_without_openid_is_told_how_to_log_in_again() {
     let google = google().await;
     let user = User::new(ME).scopes("https://www.googleapis.com/auth/cloud-platform");

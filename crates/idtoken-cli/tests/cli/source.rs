@@ -1,6 +1,6 @@
 //! Where tokens come from, seen from outside.
 
-use idtoken_emulator::{Endpoint, Role, SubjectSource};
+use idtoken_emulator::{Endpoint, Role, SubjectSource, User};
 
 use crate::support::{SERVICE, World};
 
@@ -53,4 +53,18 @@ async fn what_is_wrong_with_a_file_that_was_named_is_not_put_down_to_a_variable(
         "{}",
         ended.stderr
     );
+}
+
+#[tokio::test]
+async fn a_persons_token_is_taken_only_where_that_is_accepted() {
+    let world = World::new().await;
+    let login = world
+        .google
+        .user_file(&User::new("ann@shop.example").gcloud_login());
+    world.home.write("ann.json", &login).unwrap();
+    let line = format!("print -a {SERVICE} --source file:ann.json");
+    let ended = world.idtoken(&line).end().await.failed(10);
+    assert!(ended.stderr.contains("impersonate"), "{}", ended.stderr);
+    let ended = world.idtoken(&format!("{line} --danger-accept-client-audience"));
+    assert_eq!(ended.end().await.ok().stdout.trim().split('.').count(), 3);
 }
