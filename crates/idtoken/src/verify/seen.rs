@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
 use aws_lc_rs::digest;
@@ -19,7 +20,17 @@ use super::claims::Claims;
 /// A bounded table of verified tokens.
 pub(crate) struct Seen {
     /// Each token has one group of places that it may lie in.
-    groups: Box<[[ArcSwapOption<Entry>; PLACES]]>,
+    groups: Box<[Group]>,
+}
+
+/// Eight places, and a cache line that says what is in them.
+///
+/// A label is a hint. Whoever writes two at once may leave one that is wrong, and then a token is
+/// judged once more; what an entry is for, only its whole hash decides.
+#[derive(Default)]
+struct Group {
+    labels: [AtomicU64; PLACES],
+    places: [ArcSwapOption<Entry>; PLACES],
 }
 
 impl Seen {
@@ -54,11 +65,13 @@ impl Seen {
 
     /// The entry of the token with this hash.
     pub(crate) fn get(&self, hash: &TokenHash) -> Option<SeenEntry> {
-        let found = self.group(hash)?.iter().map(ArcSwapOption::load);
-        found
-            .filter(|place| place.as_ref().is_some_and(|entry| entry.hash == *hash))
+        let group = self.group(hash)?;
+        let places = group.labels.iter().zip(&group.places);
+        places
+            .filter(|(label, _)| is_label_of(label.load(Ordering::Relaxed), hash))
+            .map(|(_, place)| place.load())
+            .find(|place| place.as_ref().is_some_and(|entry| entry.hash == *hash))
             .map(SeenEntry)
-            .next()
     }
 
     /// Keeps `entry`, in the place of its own former self, an empty one, or the one that ends first.
@@ -66,17 +79,18 @@ impl Seen {
         let Some(group) = self.group(&entry.hash) else {
             return;
         };
-        let worth = |place: &&ArcSwapOption<Entry>| match place.load().as_ref() {
-            Some(held) if held.hash == entry.hash => 0,
-            None => 1,
-            Some(held) => held.ends_at.saturating_add(2),
+        let worth = |(label, _): &(&AtomicU64, _)| match label.load(Ordering::Relaxed) {
+            label if is_label_of(label, &entry.hash) => 0,
+            // An empty place ends at once.
+            label => 1 + u64::from(label as u32),
         };
-        if let Some(place) = group.iter().min_by_key(worth) {
+        if let Some((label, place)) = group.labels.iter().zip(&group.places).min_by_key(worth) {
+            label.store(label_of(&entry.hash, entry.ends_at), Ordering::Relaxed);
             place.store(Some(Arc::new(entry)));
         }
     }
 
-    fn group(&self, hash: &TokenHash) -> Option<&[ArcSwapOption<Entry>; PLACES]> {
+    fn group(&self, hash: &TokenHash) -> Option<&Group> {
         let number = u64::from_le_bytes(*hash.0.first_chunk()?);
         // A power of two, so the mask keeps the number within.
         let mask = self.groups.len().checked_sub(1)?;
@@ -105,6 +119,17 @@ pub(crate) struct Entry {
     pub(crate) issuer: usize,
     pub(crate) key: [u8; 32],
     pub(crate) policy_version: u64,
+}
+
+/// Some bits of the hash, other than those that choose the group, and when the token ends, in seconds since 1970.
+fn label_of(hash: &TokenHash, ends_at: u64) -> u64 {
+    let [.., a, b, c, d] = hash.0;
+    let ends_at = u32::try_from(ends_at).unwrap_or(u32::MAX);
+    u64::from(u32::from_le_bytes([a, b, c, d])) << 32 | u64::from(ends_at)
+}
+
+fn is_label_of(label: u64, hash: &TokenHash) -> bool {
+    label >> 32 == label_of(hash, 0) >> 32
 }
 
 /// An entry as it lies in the table.
@@ -141,7 +166,7 @@ mod tests {
     fn held(seen: &Seen) -> usize {
         seen.groups
             .iter()
-            .flatten()
+            .flat_map(|group| &group.places)
             .filter(|place| place.load().is_some())
             .count()
     }
