@@ -186,7 +186,7 @@ def check_services(programs, receiver, caller):
     keys = f"http://127.0.0.1:{google_port}/oauth2/v3/certs"
     with (
         tempfile.TemporaryDirectory() as folder,
-        Program([function], receiver | {"JWKS_URL": keys}) as hello,
+        Program([function], receiver | {"IDTOKEN_JWKS_URL": keys}) as hello,
     ):
         world = os.path.join(folder, "world.toml")
         with open(world, "w") as file:
@@ -206,7 +206,7 @@ def check_services(programs, receiver, caller):
             env = caller | told["env"] | {"PORT": "0", "HELLO_URL": service["url"]}
             check_calls(front, env, hello, service["url"], tokens[1])
             held = Held(lambda: get(keys)[1].encode())
-            with Program([function], receiver | {"JWKS_URL": held.url()}) as hello:
+            with Program([function], receiver | {"IDTOKEN_JWKS_URL": held.url()}) as hello:
                 answer = finishes_in_flight(hello, held, tokens[0])
                 assert answer == (200, f"hello {FRONT}"), answer
 

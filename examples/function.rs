@@ -7,7 +7,8 @@
 //! ```
 //!
 //! It listens on `PORT`, answers `/health` to everybody and `/` to the callers named, and on SIGTERM
-//! finishes what it has begun. `JWKS_URL` names other keys than Google's, such as an emulator's.
+//! finishes what it has begun. `IDTOKEN_JWKS_URL` names other keys than Google's,
+//! such as those of `idtoken emulate`.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -54,7 +55,7 @@ fn verifier() -> Result<Verifier, BoxError> {
     for caller in callers.split(',') {
         builder = builder.allow(Principal::service_account(caller.trim()));
     }
-    if let Some(url) = variable("JWKS_URL") {
+    if let Some(url) = variable("IDTOKEN_JWKS_URL") {
         builder = builder.jwks_url(url);
     }
     Ok(builder.build()?)

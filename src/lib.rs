@@ -9,3 +9,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/coming-from.md")]
 struct ComingFrom;
+
+/// Those of the page on the emulator.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/emulator.md")]
+struct EmulatorPage;

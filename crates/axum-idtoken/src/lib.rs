@@ -6,14 +6,18 @@
 //! ```
 //! use axum::{Router, routing::get};
 //! use axum_idtoken::Caller;
-//! use idtoken::Verifier;
+//! use idtoken::{Principal, Verifier};
+//!
+//! fn app() -> Result<Router, Box<dyn std::error::Error>> {
+//!     let verifier = Verifier::builder()
+//!         .audience("https://hello-abc.a.run.app")
+//!         .allow(Principal::service_account("caller@project.iam.gserviceaccount.com"))
+//!         .build()?;
+//!     Ok(Router::new().route("/", get(hello)).with_state(verifier))
+//! }
 //!
 //! async fn hello(caller: Caller) -> String {
 //!     format!("hello {}", caller.email().unwrap_or(caller.sub()))
-//! }
-//!
-//! fn app(verifier: Verifier) -> Router {
-//!     Router::new().route("/", get(hello)).with_state(verifier)
 //! }
 //! ```
 //!
@@ -35,6 +39,8 @@
 //! They are those of [`idtoken::inbound::Rejection`]: 400, 401, 403 or 503, with
 //! `WWW-Authenticate` as RFC 6750 has it and a body that names no detail. The detail goes to
 //! `tracing` at debug level, without the token.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod caller;
 mod rejection;

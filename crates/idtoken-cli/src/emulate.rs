@@ -161,14 +161,17 @@ impl Local {
             .into_iter()
             .filter(|(name, _)| *name == "CLOUDSDK_CONFIG")
             .map(|(name, path)| (name, path.into_os_string()));
-        variables.chain(gcloud).collect()
+        let keys = (KEYS, self.google.jwks_url().into());
+        variables.chain(gcloud).chain([keys]).collect()
     }
 
     fn greeting(&self) -> String {
         let mut text = format!(
-            "{DIM}a local Google at {}, to be looked at on {}{DIM:#}",
+            "{DIM}a local Google at {}, to be looked at on {}\nits keys, for those who verify, at \
+             {}{DIM:#}",
             self.google.url(),
-            self.google.page_url()
+            self.google.page_url(),
+            self.google.jwks_url()
         );
         for service in self.furnished.services() {
             let (name, url, audience) = (service.name(), service.url(), service.audience());
@@ -312,6 +315,8 @@ async fn real_metadata_server() -> Option<String> {
     found.ok().map(|found| found.describe())
 }
 
+/// For programs that verify tokens, and choose to look at it.
+const KEYS: &str = "IDTOKEN_JWKS_URL";
 /// It would be found before the metadata server.
 const HIDDEN: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 /// As much as a world may have; one byte more is enough to see that it is too long.

@@ -70,6 +70,8 @@
 //! It keeps no secrets: whoever reaches the port gets a token, and the tokens are worth nothing
 //! outside. Where Google's behaviour is not documented it does what clients were seen to depend on.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod access;
 mod account;
 mod answer;

@@ -45,6 +45,8 @@
 //! | `process` | sources that run a program: gcloud, and executables of external accounts |
 //! | `metrics` | the cache's counters and histograms, through the `metrics` facade |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod audience;
 pub mod cache;
 pub mod clock;

@@ -40,6 +40,19 @@
 //! [`AddIdTokenLayer::distrust_on_401`] has the next request get a fresh token; with the feature
 //! `retry`, `retry::RetryOn401` sends the same one again. [`explain_refusal`] says what Cloud Run
 //! means by its 401, 403 and 404.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `reqwest` | the layer around `reqwest::Client` |
+//! | `reqwest-middleware` | the layer as a middleware of that crate |
+//! | `retry` | a policy for tower's retry: once more, with a fresh token, after a 401 |
+//! | `tower-http` | the inbound check for tower-http's own auth layer |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod distrust;
 pub mod error;

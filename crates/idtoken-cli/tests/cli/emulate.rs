@@ -27,6 +27,22 @@ async fn a_command_finds_it_and_its_code_is_passed_on() {
 }
 
 #[tokio::test]
+async fn a_command_that_verifies_is_told_where_the_keys_are() {
+    let world = World::new().await;
+    let me = env!("CARGO_BIN_EXE_idtoken");
+    let script = format!(
+        "{me} print -a x | {me} verify -a x --danger-any-google-identity --jwks-url $IDTOKEN_JWKS_URL"
+    );
+    let ended = world
+        .idtoken("emulate -- sh -c")
+        .arg(&script)
+        .end()
+        .await
+        .ok();
+    assert!(ended.stderr.contains("/oauth2/v3/certs"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn a_killed_command_is_told_as_shells_do() {
     let world = World::new().await;
     let run = world.idtoken("emulate -- sh -c").arg("kill -KILL $$");
