@@ -63,7 +63,6 @@ impl Exchange<'_> {
         request: impl Fn() -> Result<Request<Bytes>, SourceError>,
         read: impl Fn(&Response<Bytes>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
-        let jitter = Jitter::from_entropy();
         let deadline = self.limits.deadline();
         let deadline = self.deadline.map_or(deadline, |whole| whole.min(deadline));
         let mut pause = FIRST_PAUSE;
@@ -85,7 +84,7 @@ impl Exchange<'_> {
             };
             let error = error.with_tries(tries);
             // A server that asks for no pause at all gets one all the same.
-            let wait = jitter
+            let wait = Jitter::from_entropy()
                 .about(pause)
                 .max(error.retry_after().unwrap_or_default());
             let too_late = wait >= deadline.saturating_duration_since(Instant::now());
