@@ -91,7 +91,12 @@ fn is_as_recorded(exchange: &str, client: &str, sent: &[Request]) {
         std::fs::write(&file, &text).unwrap();
     }
     let recorded = std::fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(text, recorded, "not as in {}", file.display());
+    assert_eq!(
+        text,
+        recorded,
+        "not as in {}; if that is right: tests/interop/run --bless",
+        file.display()
+    );
 }
 
 /// The fields that differ, by why they do.
