@@ -4,11 +4,13 @@ use std::error::Error;
 use std::fmt;
 use std::time::SystemTime;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::audience::Audience;
 use crate::error::{SourceError, SourceErrorKind};
+use crate::verify::jws::STRICT_BASE64URL;
 use crate::verify::{Malformed, UnverifiedClaims};
 
 /// An ID token as its holder sees it: a header value ready to be sent, and when it expires.
@@ -44,14 +46,18 @@ impl IdToken {
     /// object in the second, or has no whole number of seconds as `exp`. A token without an end
     /// could not be cached safely.
     pub fn new(jwt: &str) -> Result<Self, InvalidToken> {
-        let claims =
-            UnverifiedClaims::read_without_verifying(jwt).map_err(|source| InvalidToken {
-                source: Some(source),
-            })?;
+        let malformed = |source| InvalidToken {
+            source: Some(source),
+        };
+        let claims = UnverifiedClaims::read_without_verifying(jwt).map_err(malformed)?;
+        let not_base64 = || malformed(Malformed::NotBase64Url);
+        let signature = jwt.rsplit('.').next().unwrap_or_default();
+        STRICT_BASE64URL
+            .decode(signature)
+            .map_err(|_| not_base64())?;
         let expires_at = claims.exp().ok_or(InvalidToken { source: None })?;
         let text = Bytes::from([b"Bearer ", jwt.as_bytes()].concat());
-        let mut bearer =
-            HeaderValue::from_maybe_shared(text).map_err(|_| InvalidToken { source: None })?;
+        let mut bearer = HeaderValue::from_maybe_shared(text).map_err(|_| not_base64())?;
         bearer.set_sensitive(true);
         // The first clone of bytes made from a vector allocates; here it is off the hot path.
         drop(bearer.clone());
@@ -197,6 +203,11 @@ pub(crate) mod tests {
         let bearer = format!("Bearer {}", unsigned(r#"{"exp":10}"#));
         for text in ["", "a.b", "<html>", "a.b.c.d", bearer.as_str()] {
             assert!(IdToken::new(text).is_err(), "{text:?}");
+        }
+        let good = unsigned(r#"{"exp":10}"#);
+        for more in ["\n", "\r\nX-Forged: 1", " ", "=", "!", "é"] {
+            let error = IdToken::new(&format!("{good}{more}")).unwrap_err();
+            assert_eq!(error.to_string(), "not a compact JWT", "{more:?}");
         }
     }
 
