@@ -1,16 +1,18 @@
 //! The thin shell around the endpoints: sockets, records, faults.
 
 mod body;
-mod connection;
+pub(crate) mod connection;
 mod respond;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use idtoken::clock::Clock;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -72,20 +74,42 @@ impl fmt::Debug for Shared {
 
 /// Serves until it is dropped, and then leaves no task behind.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> Infallible {
+    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection::serve(stream, Arc::clone(&shared)));
-                }
-                // Out of file descriptors, most likely: let those who hold them finish.
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::task::yield_now().await;
-                }
-            },
+            (stream, _, slot) = accept(&listener, &slots) => {
+                let serving = connection::serve(stream, Arc::clone(&shared));
+                connections.spawn(async move {
+                    serving.await;
+                    drop(slot);
+                });
+            }
             Some(_) = connections.join_next() => {}
         }
     }
 }
+
+/// The next connection, once there is room for it.
+pub(crate) async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    loop {
+        // Nobody closes the semaphore; if somebody did, nothing more would be accepted.
+        let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
+            std::future::pending().await
+        };
+        match listener.accept().await {
+            Ok((stream, client)) => return (stream, client, slot),
+            // Out of file descriptors, most likely: let those who hold them finish.
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+pub(crate) const MOST_CONNECTIONS: usize = 4096;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

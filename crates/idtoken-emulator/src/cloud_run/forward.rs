@@ -1,17 +1,19 @@
 //! Requests on their way to the container: HTTP/1.1, HTTP/2, streams and WebSockets.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, StatusCode, Uri, Version};
-use http_body_util::{Either, Full};
+use http_body_util::{Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -20,16 +22,18 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::check::{Finding, check};
 use super::{Visit, refusal};
 use crate::answer;
 use crate::journal::Entry;
-use crate::server::Shared;
+use crate::server::connection::first_byte;
+use crate::server::{MOST_CONNECTIONS, Shared, accept};
 
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// What every connection needs to carry its requests.
 #[derive(Clone)]
@@ -37,10 +41,12 @@ pub(super) struct Front {
     shared: Arc<Shared>,
     name: Arc<str>,
     container: SocketAddr,
-    http1: Client<HttpConnector, Incoming>,
-    http2: Option<Client<HttpConnector, Incoming>>,
+    http1: Client<HttpConnector, Limited<Incoming>>,
+    http2: Option<Client<HttpConnector, Limited<Incoming>>>,
     /// Closed when the service is gone, and with it what was upgraded.
     open: watch::Receiver<()>,
+    /// Of this connection; what it was upgraded to keeps it.
+    slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Front {
@@ -58,6 +64,7 @@ impl Front {
             http1: client(false),
             http2: h2c.then(|| client(true)),
             open: watch::channel(()).1,
+            slot: None,
         }
     }
 
@@ -110,23 +117,29 @@ impl Front {
         if let Some(refusal) = refusal::refusal(finding.verdict, path) {
             return ours(refusal);
         }
-        if request.version() != Version::HTTP_2 && announced(request.headers()) > MOST_BODY_BYTES {
+        let most = match request.version() {
+            Version::HTTP_2 => usize::MAX,
+            _ => MOST_BODY_BYTES,
+        };
+        if announced(request.headers()) > most {
             return ours(refusal::too_large());
         }
         if let Some((name, value)) = finding.checked {
             request.headers_mut().insert(name, value);
         }
+        let request = request.map(|body| Limited::new(body, most));
         match self.carry(client, request).await {
-            Some(answer) => answer.map(Either::Left),
-            None => ours(refusal::unavailable()),
+            Ok(answer) => answer.map(Either::Left),
+            Err(error) if is_too_large(&*error) => ours(refusal::too_large()),
+            Err(_) => ours(refusal::unavailable()),
         }
     }
 
     async fn carry(
         &self,
         client: SocketAddr,
-        mut request: Request<Incoming>,
-    ) -> Option<Response<Incoming>> {
+        mut request: Request<Limited<Incoming>>,
+    ) -> Result<Response<Incoming>, BoxError> {
         let client_side = hyper::upgrade::on(&mut request);
         let upgrade = upgrade_of(&request);
         let uri = self.uri(request.uri())?;
@@ -139,25 +152,28 @@ impl Front {
             Some(http2) if upgrade.is_none() => http2,
             _ => &self.http1,
         };
-        let mut answer = way.request(request).await.ok()?;
+        let mut answer = way.request(request).await?;
         let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switched {
             let container_side = hyper::upgrade::on(&mut answer);
-            tokio::spawn(talk(client_side, container_side, self.open.clone()));
+            let (open, slot) = (self.open.clone(), self.slot.clone());
+            tokio::spawn(async move {
+                talk(client_side, container_side, open).await;
+                drop(slot);
+            });
         }
         let protocol = answer.headers().get(UPGRADE).cloned();
         strip_hop_by_hop(answer.headers_mut(), protocol.as_ref().filter(|_| switched));
         answer.extensions_mut().clear();
-        Some(answer)
+        Ok(answer)
     }
 
-    fn uri(&self, uri: &Uri) -> Option<Uri> {
+    fn uri(&self, uri: &Uri) -> http::Result<Uri> {
         Uri::builder()
             .scheme(Scheme::HTTP)
             .authority(self.container.to_string())
             .path_and_query(uri.path_and_query().map_or("/", |path| path.as_str()))
             .build()
-            .ok()
     }
 }
 
@@ -165,18 +181,15 @@ impl Front {
 pub(super) async fn serve(listener: TcpListener, mut front: Front) -> Infallible {
     let (_open, closed) = watch::channel(());
     front.open = closed;
+    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => {
-                    connections.spawn(connection(stream, client, front.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::task::yield_now().await;
-                }
-            },
+            (stream, client, slot) = accept(&listener, &slots) => {
+                let mut front = front.clone();
+                front.slot = Some(Arc::new(slot));
+                connections.spawn(connection(stream, client, front));
+            }
             Some(_) = connections.join_next() => {}
         }
     }
@@ -184,6 +197,9 @@ pub(super) async fn serve(listener: TcpListener, mut front: Front) -> Infallible
 
 async fn connection(stream: TcpStream, client: SocketAddr, front: Front) {
     let _ = stream.set_nodelay(true);
+    if !matches!(first_byte(&stream).await, Ok(Some(_))) {
+        return;
+    }
     let service = service_fn(move |request| {
         let front = front.clone();
         async move { Ok::<_, Infallible>(front.answer(client, request).await) }
@@ -219,15 +235,20 @@ fn ours(answer: answer::Answer) -> Answer {
     answer.map(|body| Either::Right(Full::new(body)))
 }
 
-fn announced(headers: &HeaderMap) -> u64 {
+fn announced(headers: &HeaderMap) -> usize {
     headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok())
         .unwrap_or(0)
 }
 
+/// Whether a body without a length turned out too long on its way.
+fn is_too_large(error: &(dyn Error + 'static)) -> bool {
+    error.is::<LengthLimitError>() || error.source().is_some_and(is_too_large)
+}
+
 /// The protocol that a request asks to switch to.
-fn upgrade_of(request: &Request<Incoming>) -> Option<HeaderValue> {
+fn upgrade_of<B>(request: &Request<B>) -> Option<HeaderValue> {
     if request.version() != Version::HTTP_11 {
         return None;
     }
@@ -239,10 +260,24 @@ fn forwarded(headers: &mut HeaderMap, client: SocketAddr, authority: Option<&Aut
     if let Some(host) = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
         headers.entry(http::header::HOST).or_insert(host);
     }
-    if let Ok(address) = HeaderValue::from_str(&client.ip().to_string()) {
+    let ip = client.ip();
+    if let Ok(address) = HeaderValue::from_str(&ip.to_string()) {
         headers.append(FORWARDED_FOR, address);
     }
+    if let Ok(forwarded) = HeaderValue::try_from(format!("for=\"{ip}\";proto=https")) {
+        headers.append(FORWARDED, forwarded);
+    }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    // A trace that has begun goes on; else one begins here.
+    let (trace, span) = (fastrand::u128(1..), fastrand::u64(1..));
+    for (name, value) in [
+        (CLOUD_TRACE, format!("{trace:032x}/{span};o=0")),
+        (TRACE_PARENT, format!("00-{trace:032x}-{span:016x}-00")),
+    ] {
+        if let (false, Ok(value)) = (headers.contains_key(&name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// Drops what is for one connection only, but for an upgrade (RFC 9110 §7.6.1).
@@ -274,9 +309,11 @@ const HOP_BY_HOP: [HeaderName; 5] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+const CLOUD_TRACE: HeaderName = HeaderName::from_static("x-cloud-trace-context");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Cloud Run's own limits: all headers of a request, and its body unless it comes by HTTP/2.
 const MOST_HEADER_BYTES: usize = 64 * 1024;
-const MOST_BODY_BYTES: u64 = 32 * 1024 * 1024;
+const MOST_BODY_BYTES: usize = 32 * 1024 * 1024;

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -13,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -38,11 +40,8 @@ async fn speak(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     match first_byte(&stream).await? {
         Some(TLS_HANDSHAKE) => {
             let acceptor = TlsAcceptor::from(Arc::clone(&shared.tls));
-            http(
-                Socket::Tls(Box::new(acceptor.accept(stream).await?)),
-                shared,
-            )
-            .await
+            let stream = timeout(PATIENCE, acceptor.accept(stream)).await??;
+            http(Socket::Tls(Box::new(stream)), shared).await
         }
         Some(_) => http(Socket::Plain(stream), shared).await,
         None => Ok(()),
@@ -67,7 +66,7 @@ async fn http(socket: Socket, shared: Arc<Shared>) -> io::Result<()> {
 ///
 /// Where it leads does not matter: the emulator is at the other end of all of them.
 async fn tunnel(stream: &mut TcpStream, shared: &Shared) -> io::Result<bool> {
-    let head = read_head(stream).await?;
+    let head = timeout(PATIENCE, read_head(stream)).await??;
     let request = parse_connect(&head).ok_or(io::ErrorKind::InvalidData)?;
     let fault = match begin(shared, Endpoint::Connect, &request).await {
         Ok((fault, _)) => fault,
@@ -114,9 +113,10 @@ fn parse_connect(head: &[u8]) -> Option<Request<Bytes>> {
     request.body(Bytes::new()).ok()
 }
 
-async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
+/// What a connection begins with, if it begins with something in time.
+pub(crate) async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
     let mut byte = [0];
-    let read = stream.peek(&mut byte).await?;
+    let read = timeout(PATIENCE, stream.peek(&mut byte)).await??;
     Ok((read == 1).then_some(byte[0]))
 }
 
@@ -181,4 +181,6 @@ impl AsyncWrite for Socket {
 
 /// The first byte of a TLS record that holds a handshake message (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 22;
+/// With connections that say nothing; browsers keep some of these in store.
+const PATIENCE: Duration = Duration::from_secs(30);
 const MOST_HEAD_BYTES: usize = 8 * 1024;

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use idtoken_emulator::{Account, CloudRun, Emulator, Shape, SigningKey, TokenRequest, Verdict};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 const CALLER: &str = "caller@shop.iam.gserviceaccount.com";
 const GCLOUD: &str = "32555940559.apps.googleusercontent.com";
 
-/// Answers with the headers of each request, a line for each.
+/// Answers each request, once it is whole, with its headers, a line for each.
 async fn container() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -27,6 +28,8 @@ async fn container() -> SocketAddr {
                 for (name, value) in request.headers() {
                     text.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
                 }
+                // It may also break off.
+                let _ = request.into_body().collect().await;
                 Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(text))))
             });
             let connection = hyper::server::conn::http1::Builder::new()
@@ -107,12 +110,35 @@ async fn each_caller_gets_googles_answer() {
     ] {
         let (status, challenge) = answer_to(verdict);
         let bearer = format!("Bearer {}", google.mint(&token));
-        let (seen, told, _) = call(&service, &[("authorization", &bearer)]).await;
+        let (seen, told, text) = call(&service, &[("authorization", &bearer)]).await;
         assert_eq!(seen, status, "{what}");
+        assert!(text.contains(body_of(verdict)), "{what}: {text}");
         assert!(told.starts_with(challenge), "{what}: {told}");
         assert_eq!(told.is_empty(), challenge.is_empty(), "{what}: {told}");
         let visit = service.visits().pop().unwrap();
         assert_eq!((visit.verdict(), visit.status()), (verdict, seen), "{what}");
+    }
+}
+
+/// The same pages as the real front end's.
+fn body_of(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allowed => "x-forwarded-proto: https\n",
+        Verdict::ForeignClient => {
+            "<title>404 Not Found</title>\n</head>\n<body text=#000000 bgcolor=#ffffff>\n\
+             <h1>Error: Page not found</h1>\n\
+             <h2>The requested URL was not found on this server.</h2>\n"
+        }
+        Verdict::NotAllowed => {
+            "<h1>Error: Forbidden</h1>\n\
+             <h2>Your client does not have permission to get URL <code>/a%3Cb</code> from this \
+             server.</h2>\n"
+        }
+        _ => {
+            "<title>401 Unauthorized</title>\n</head>\n<body text=#000000 bgcolor=#ffffff>\n\
+             <h1>Error: Unauthorized</h1>\n\
+             <h2>Your client does not have permission to the requested URL.</h2>\n"
+        }
     }
 }
 
@@ -237,6 +263,29 @@ async fn a_public_service_checks_nothing_and_strips_nothing() {
     assert!(seen.contains("authorization: Bearer a.b.c"), "{seen}");
     assert!(seen.contains("x-forwarded-proto: https"), "{seen}");
     assert!(seen.contains("x-forwarded-for: 127.0.0.1"), "{seen}");
+    let forwarded = "forwarded: for=\"127.0.0.1\";proto=https";
+    assert!(seen.contains(forwarded), "{seen}");
+}
+
+#[tokio::test]
+async fn a_trace_begins_here_or_goes_on() {
+    let google = Emulator::start().await.unwrap();
+    let service = google.cloud_run("hello").public();
+    let service = service.start(container().await).await.unwrap();
+    let value = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim_start_matches(": ").to_owned()
+    };
+    let (_, _, seen) = call(&service, &[]).await;
+    let cloud = value(&seen, "x-cloud-trace-context");
+    let (trace, _) = cloud.split_once('/').unwrap();
+    let parent = value(&seen, "traceparent");
+    assert!(parent.starts_with(&format!("00-{trace}-")), "{seen}");
+    assert_eq!((trace.len(), parent.len()), (32, 55), "{seen}");
+
+    let own = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+    let (_, _, seen) = call(&service, &[("traceparent", own)]).await;
+    assert_eq!(value(&seen, "traceparent"), own);
 }
 
 #[tokio::test]
@@ -257,6 +306,18 @@ async fn what_is_too_large_and_a_container_that_is_not_there() {
     if let Ok(answer) = large.send().await {
         assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
+    // One that does not say beforehand how large it is.
+    let address = service.url().strip_prefix("http://").unwrap();
+    let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+    writer.write_all(head.as_bytes()).await.unwrap();
+    tokio::spawn(async move {
+        let chunk = [b"100000\r\n".as_slice(), &[0; 0x10_0000], b"\r\n"].concat();
+        while writer.write_all(&chunk).await.is_ok() {}
+    });
+    let mut status = [0; 12];
+    reader.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
     let nobody = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
