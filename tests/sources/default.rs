@@ -218,6 +218,17 @@ async fn a_file_that_is_not_json_or_of_no_known_type_is_named() {
 }
 
 #[tokio::test]
+async fn what_was_found_is_told_in_one_line_whatever_the_file_says() {
+    let google = google().await;
+    let user = google.user_file(&User::new("me@example.com"));
+    let mut user: serde_json::Value = serde_json::from_str(&user).unwrap();
+    user["client_id"] = "a\nERROR \u{1b}[31mforged".into();
+    let shown = found_in(&user.to_string()).await.unwrap().describe();
+    assert!(shown.contains("forged, because"), "{shown}");
+    assert!(!shown.contains(char::is_control), "{shown:?}");
+}
+
+#[tokio::test]
 async fn another_type_than_expected_is_named_with_both() {
     let google = google().await;
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -21,6 +21,7 @@ use super::wire::Wire;
 use crate::audience::Audience;
 use crate::clock::{Clock, SharedClock};
 use crate::error::{SourceError, SourceErrorKind};
+use crate::scrub;
 use crate::token::IdToken;
 use crate::transport::Transport;
 
@@ -93,11 +94,12 @@ impl DefaultSource {
         }
     }
 
-    /// What was chosen and why, in a sentence for logs. Holds no secret.
+    /// What was chosen and why, in a sentence for logs. Holds no secret, and is one line whatever
+    /// stands in the file.
     #[must_use]
     pub fn describe(&self) -> String {
         let who = self.found.describe();
-        format!("{who}, because {}", self.reason)
+        scrub::excerpt(&format!("{who}, because {}", self.reason))
     }
 
     /// The kind of credentials, as a credentials file's `type` names it; `metadata` for the
