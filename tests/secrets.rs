@@ -99,18 +99,15 @@ async fn the_calling_side_shows_no_secret() {
     let handle = tokens.handle(&audience());
     secrets.add_jwt(bearer_text(&handle.bearer().await.unwrap()));
 
-    shown.text("log", &log.read());
-    for line in [
-        "exchange failed",
-        "no new ID token",
-        "endpoint=Identity",
-        "Sensitive",
-    ] {
-        assert!(
-            log.read().contains(line),
-            "the log was not captured: {line}"
-        );
-    }
+    shown.log(
+        log,
+        &[
+            "exchange failed",
+            "no new ID token",
+            "endpoint=Identity",
+            "Sensitive",
+        ],
+    );
     secrets.assert_absent(&shown);
 }
 
@@ -503,6 +500,15 @@ struct Shown(Vec<(String, String)>);
 impl Shown {
     fn text(&mut self, what: &str, text: &str) {
         self.0.push((what.to_owned(), text.to_owned()));
+    }
+
+    /// All that was logged, which has these lines if it was captured at all.
+    fn log(&mut self, log: &Log, lines: &[&str]) {
+        let text = log.read();
+        for line in lines {
+            assert!(text.contains(line), "the log was not captured: {line}");
+        }
+        self.text("log", &text);
     }
 
     fn debug(&mut self, what: &str, value: &dyn Debug) {
