@@ -1,7 +1,6 @@
 //! The layer that lets in only callers whose token was verified.
 
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,6 +15,7 @@ pub use self::answer::Protocol;
 #[cfg(feature = "tower-http")]
 pub use self::authorize::{AuthorizeIdToken, Authorizing};
 pub use self::future::ResponseFuture;
+use crate::outbound::take_ready;
 
 mod answer;
 #[cfg(feature = "tower-http")]
@@ -150,9 +150,7 @@ where
                 Err(rejection) => ResponseFuture::refused(rejection, Protocol::of(&request)),
             },
             Some(Verification::Waiting(waiting)) => {
-                // The service that was polled ready goes with the request; its clone stays.
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
+                let ready = take_ready(&mut self.inner);
                 ResponseFuture::waiting(waiting, ready, request, Arc::clone(&self.gate))
             }
         }

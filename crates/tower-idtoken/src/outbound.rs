@@ -273,7 +273,7 @@ impl<P: TokenPolicy> Attach<P> {
 }
 
 /// Takes the service that was polled ready, and leaves a clone that was not.
-fn take_ready<S: Clone>(inner: &mut S) -> S {
+pub(crate) fn take_ready<S: Clone>(inner: &mut S) -> S {
     let unready = inner.clone();
     mem::replace(inner, unready)
 }
