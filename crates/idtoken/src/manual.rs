@@ -18,7 +18,8 @@
 //! | anything else that verifies for itself | what its documentation says |
 //!
 //! Audiences are compared letter by letter: scheme, path, case and trailing slash count. A verifier
-//! that is reached under several names is given each of them.
+//! that is reached under several names is given each of them, or told to
+//! [compare URLs](crate::VerifierBuilder::compare_audiences_as_urls) instead of letters.
 //!
 //! # Identity
 //!
@@ -79,7 +80,7 @@
 //! | a caller gives up | the fetch goes on for the others |
 //! | a source panics, a runtime ends | an error for those who wait; the next call starts afresh |
 //! | the receiver answers 401 | with `distrust_on_401` of `tower-idtoken` the next request gets a new token |
-//! | the key endpoint is down | known keys serve on for [`stale_keys_for`](crate::VerifierBuilder::stale_keys_for); without any key 503 with `Retry-After` |
+//! | the key endpoint is down | known keys serve on past their cache time, once a fetch has failed, for [`stale_keys_for`](crate::VerifierBuilder::stale_keys_for); without any key 503 with `Retry-After` |
 //! | keys rotate | the first token by a new key waits for one shared fetch |
 //! | strangers send unknown key ids | one fetch in [`key_refetch_pause`](crate::VerifierBuilder::key_refetch_pause) for all of them; valid callers do not wait |
 //!
@@ -92,6 +93,10 @@
 //! and one event in it: at debug level that a token came and how many milliseconds it took, or at
 //! warning level the error and its cause. A clock that is more than 30 s behind is a warning of its
 //! own. Requests that find their token say nothing.
+//!
+//! A refusal is an event at debug level, with its reason and advice;
+//! [`explain_refusals`](crate::VerifierBuilder::explain_refusals) adds every check and the values
+//! compared, which name callers.
 //!
 //! With the feature `metrics` the cache counts, through the crate of that name:
 //!
