@@ -1,28 +1,32 @@
 //! Calls a private Cloud Run service with reqwest.
 //!
 //! ```text
-//! cargo run --example reqwest_client -- https://hello-abc.a.run.app/greet
+//! cargo run --example reqwest_client
+//! cargo run --example reqwest_client -- https://hello-abc.a.run.app
 //! ```
 
-use idtoken::source::MetadataServer;
-use idtoken::{Audience, TokenCache};
+use idtoken::Audience;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_idtoken::AddIdTokenLayer;
 
+use self::target::{BoxError, target};
+
+#[path = "stand_in/target.rs"]
+mod target;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let url = std::env::args().nth(1).ok_or("which URL?")?;
-    let tokens = TokenCache::new(MetadataServer::builder().build()?);
-    let audience = Audience::origin_of(&url.parse()?)?;
+async fn main() -> Result<(), BoxError> {
+    let target = target().await?;
+    let audience = Audience::origin_of(&target.origin)?;
 
     let http = reqwest::Client::new();
     let mut client = ServiceBuilder::new()
-        .layer(AddIdTokenLayer::new(tokens.handle(&audience)))
+        .layer(AddIdTokenLayer::new(target.tokens.handle(&audience)))
         .service(http.clone());
 
-    let request = http.get(url).build()?;
+    let request = http.get(target.origin.to_string()).build()?;
     let response = client.ready().await?.call(request).await?;
     println!("{}", response.status());
-    println!("{}", response.text().await?);
+    println!("{}", response.error_for_status()?.text().await?);
     Ok(())
 }

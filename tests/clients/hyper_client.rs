@@ -1,5 +1,7 @@
 //! hyper-util's legacy client: both protocols, streams, trailers, upgrades.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
@@ -10,6 +12,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tower::{ServiceBuilder, ServiceExt};
 
 use crate::{World, server};
@@ -31,13 +35,15 @@ async fn streams_and_trailers_pass_untouched_over_http1_and_http2() {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", "3".parse().unwrap());
         let frames = [
-            Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(b"one "))),
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"one "))),
             Ok(Frame::data(Bytes::from_static(b"two"))),
             Ok(Frame::trailers(trailers)),
         ];
         let body = Body::new(StreamBody::new(tokio_stream::iter(frames)));
         let request = Request::post(format!("http://{address}/echo"))
             .header("trailer", "x-sum")
+            // Without it a server sends none over HTTP/1 (RFC 9110 §6.5.1).
+            .header("te", "trailers")
             .version(version)
             .body(body)
             .unwrap();
@@ -46,10 +52,35 @@ async fn streams_and_trailers_pass_untouched_over_http1_and_http2() {
         let token = response.headers()["x-token"].to_str().unwrap();
         assert!(token.starts_with("Bearer eyJ"));
         let body = response.into_body().collect().await.unwrap();
-        if http2 {
-            assert_eq!(body.trailers().unwrap()["x-sum"], "3");
-        }
+        assert_eq!(body.trailers().unwrap()["x-sum"], "3");
         assert_eq!(body.to_bytes(), "one two!");
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_is_echoed_before_the_next_one_is_sent() {
+    let world = World::new();
+    let address = server::start().await;
+    for http2 in [false, true] {
+        let service = ServiceBuilder::new()
+            .layer(world.layer())
+            .service(client(http2));
+        let (chunks, body) = tokio::sync::mpsc::channel(1);
+        let frames = ReceiverStream::new(body).map(|text| Ok::<_, Infallible>(Frame::data(text)));
+        let request = Request::post(format!("http://{address}/conversation"))
+            .body(Body::new(StreamBody::new(frames)))
+            .unwrap();
+        let mut answer = service.oneshot(request).await.unwrap().into_body();
+        for text in ["one", "two"] {
+            chunks
+                .send(Bytes::from_static(text.as_bytes()))
+                .await
+                .unwrap();
+            let frame = answer.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), text);
+        }
+        drop(chunks);
+        assert!(answer.collect().await.unwrap().to_bytes().is_empty());
     }
 }
 
@@ -81,7 +112,7 @@ async fn the_host_header_is_left_alone() {
         ServiceBuilder::new()
             .layer(world.layer())
             .service_fn(|request: Request<()>| async move {
-                Ok::<_, std::convert::Infallible>(http::Response::new(request.headers().clone()))
+                Ok::<_, Infallible>(http::Response::new(request.headers().clone()))
             });
     let request = Request::get("https://127.0.0.1/")
         .header("host", "hello.example.com")

@@ -21,6 +21,7 @@ pub(crate) async fn start() -> SocketAddr {
     let router = Router::new()
         .route("/headers", any(headers))
         .route("/echo", any(echo))
+        .route("/conversation", any(conversation))
         .route("/redirect/{port}", get(redirect))
         .route("/upgrade", get(upgrade));
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -54,10 +55,17 @@ async fn echo(request: Request) -> Response<Body> {
         Ok(http_body::Frame::trailers(trailers)),
     ];
     Response::builder()
+        .header("trailer", "x-sum")
         .header("x-version", version)
         .header("x-token", token)
         .body(Body::new(StreamBody::new(tokio_stream::iter(frames))))
         .unwrap()
+}
+
+/// What comes, as it comes, if there is a token.
+async fn conversation(request: Request) -> Body {
+    assert!(request.headers().contains_key("authorization"));
+    request.into_body()
 }
 
 /// To `/headers` on this machine by its other name, which is another host.
