@@ -4,7 +4,9 @@ use reqwest::{Client, Request, Response};
 use reqwest_middleware::ClientBuilder;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_idtoken::error::BoxError;
-use tower_idtoken::{AddIdTokenLayer, Existing, Header, NotSent, NotSentKind, redirect};
+use tower_idtoken::{
+    AddIdTokenLayer, Existing, FromExtension, Header, NotSent, NotSentKind, redirect,
+};
 
 use crate::{World, server};
 
@@ -45,6 +47,23 @@ async fn through_reqwest_middleware() {
     };
     let not_sent = error.downcast_ref::<NotSent>().unwrap();
     assert_eq!(not_sent.kind(), NotSentKind::NotAllowed);
+}
+
+#[tokio::test]
+async fn reqwest_middleware_shows_its_extensions_to_the_policy() {
+    let world = World::new();
+    let address = server::start().await;
+    let policy = FromExtension::refusing_others()
+        .for_hosts(["127.0.0.1"])
+        .unwrap();
+    let client = ClientBuilder::new(Client::new())
+        .with(AddIdTokenLayer::with_policy(world.tokens.clone(), policy))
+        .build();
+    let request = client.get(format!("http://{address}/headers"));
+    let hello = idtoken::Audience::new("hello").unwrap();
+    let response = request.with_extension(hello).send().await.unwrap();
+    let seen = response.text().await.unwrap();
+    assert!(seen.starts_with("authorization: Bearer eyJ"), "{seen}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use reqwest_middleware::{Error, Middleware, Next, Result};
 use crate::error::NotSent;
 use crate::outbound::AddIdTokenLayer;
 use crate::policy::TokenPolicy;
+use crate::request::HttpRequest;
 
 /// The layer itself is the middleware:
 ///
@@ -32,7 +33,8 @@ impl<P: TokenPolicy + Send + Sync + 'static> Middleware for AddIdTokenLayer<P> {
         next: Next<'_>,
     ) -> Result<Response> {
         let attach = self.attach();
-        if let Some(handle) = attach.choose(&request).map_err(not_sent)? {
+        let head = request.head().with_extensions(extensions);
+        if let Some(handle) = attach.choose::<Request>(head).map_err(not_sent)? {
             let bearer = handle.bearer();
             let bearer = bearer
                 .await

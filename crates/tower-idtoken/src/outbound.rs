@@ -223,7 +223,7 @@ impl<P: TokenPolicy> Attach<P> {
         S: Service<R> + Clone,
         R: HttpRequest,
     {
-        let handle = match self.choose(&request) {
+        let handle = match self.choose::<R>(request.head()) {
             Ok(Some(handle)) => handle,
             Ok(None) => return ResponseFuture::called(inner.call(request)),
             Err(refusal) => return ResponseFuture::refused(refusal),
@@ -238,13 +238,13 @@ impl<P: TokenPolicy> Attach<P> {
         ResponseFuture::waiting(handle.bearer(), ready, request, self.placement.clone())
     }
 
-    /// The handle whose token the request gets, or none when it is sent as it is.
+    /// The handle whose token a request with this head gets, or none when it is sent as it is.
     #[inline]
     pub(crate) fn choose<'a, R: HttpRequest>(
         &'a self,
-        request: &'a R,
+        head: RequestHead<'a>,
     ) -> Result<Option<Cow<'a, TokenHandle>>, NotSent> {
-        let head = request.head().with_tokens(self.tokens.as_ref());
+        let head = head.with_tokens(self.tokens.as_ref());
         let handle = match self.policy.lend(head) {
             Some(lent) => Cow::Borrowed(lent),
             None => match self.policy.select(head) {

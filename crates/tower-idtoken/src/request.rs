@@ -164,7 +164,8 @@ impl<'a> RequestHead<'a> {
         self.headers
     }
 
-    /// What the request carries in its extensions. A `reqwest::Request` shows none.
+    /// What the request carries in its extensions. A `reqwest::Request` shows none, but for those
+    /// that `reqwest-middleware` keeps beside it.
     #[must_use]
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
         self.extensions?.get()
@@ -174,6 +175,14 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub fn held(&self, audience: &str) -> Option<TokenHandle> {
         self.tokens?.get(audience)
+    }
+
+    #[cfg(feature = "reqwest-middleware")]
+    pub(crate) fn with_extensions(self, extensions: &'a Extensions) -> Self {
+        Self {
+            extensions: Some(extensions),
+            ..self
+        }
     }
 
     pub(crate) fn with_tokens(self, tokens: Option<&'a TokenCache>) -> Self {

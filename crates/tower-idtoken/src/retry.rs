@@ -13,7 +13,8 @@ use crate::response::HttpResponse;
 /// It goes around a layer made with
 /// [`distrust_on_401`](crate::AddIdTokenLayer::distrust_on_401), and retries only what that has
 /// marked: a 401 to a request that carried no token of ours, or whose token has only just come, is
-/// passed on. Requests are cloned before they are sent; one that cannot be (a `reqwest::Request`
+/// passed on. A 401 of the application, say about an `Authorization` of the caller's own, looks like
+/// any other and is tried once more too. Requests are cloned before they are sent; one that cannot be (a `reqwest::Request`
 /// with a stream for a body) is sent once. For `http::Request` the body must be `Clone`.
 ///
 /// ```

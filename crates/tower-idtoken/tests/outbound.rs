@@ -20,7 +20,7 @@ use tower_idtoken::policy::RequestHead;
 use tower_idtoken::retry::RetryOn401;
 use tower_idtoken::{
     AddIdToken, AddIdTokenLayer, ByHost, ByOrigin, Existing, Fixed, FromExtension, Header, NotSent,
-    NotSentKind, Selection, token_error,
+    NotSentKind, Selection, TokenPolicy, token_error,
 };
 
 /// Hands out unsigned tokens that name their audience, once its gate is open.
@@ -100,7 +100,7 @@ fn fixed(source: Source) -> AddIdTokenLayer {
     AddIdTokenLayer::new(TokenCache::new(source).handle(&Audience::new(HELLO).unwrap()))
 }
 
-async fn sent<P: tower_idtoken::TokenPolicy + Clone>(
+async fn sent<P: TokenPolicy + Clone>(
     layer: AddIdTokenLayer<P>,
     request: Request<()>,
 ) -> Result<HeaderMap, tower_idtoken::error::BoxError> {
@@ -517,6 +517,38 @@ async fn an_audience_or_a_handle_in_the_request_wins_on_its_own_host_only() {
     ] {
         let error = sent(layer.clone(), request).await.unwrap_err();
         assert_eq!(kind(&error), NotSentKind::NotAllowed);
+    }
+}
+
+#[tokio::test]
+async fn user_information_is_refused_by_every_policy_for_the_hosts_it_knows() {
+    let hello = Audience::new(HELLO).unwrap();
+    let tokens = TokenCache::new(Source::new());
+    let handle = tokens.handle(&hello);
+    let host = "hello.a.run.app";
+    let fixed = Fixed::new(handle).skipping_others();
+    let by_origin = ByOrigin::skipping_others([host]).unwrap();
+    let by_host = ByHost::skipping_others([(host, hello.clone())]).unwrap();
+    let from_extension = FromExtension::skipping_others();
+    for number in 0..4 {
+        let (fixed, by_origin) = (fixed.clone(), by_origin.clone());
+        let (by_host, from_extension) = (by_host.clone(), from_extension.clone());
+        let policy = move |head: RequestHead<'_>| match number {
+            0 => fixed.select(head),
+            1 => by_origin.select(head),
+            2 => by_host.select(head),
+            _ => from_extension.select(head),
+        };
+        let layer = AddIdTokenLayer::with_policy(tokens.clone(), policy);
+        let mut request = get("https://user:pw@hello.a.run.app/");
+        request.extensions_mut().insert(hello.clone());
+        let error = sent(layer.clone(), request).await.unwrap_err();
+        assert_eq!(kind(&error), NotSentKind::NotAllowed, "policy {number}");
+        let other = get("https://user:pw@example.com/");
+        assert!(
+            sent(layer, other).await.unwrap().is_empty(),
+            "policy {number}"
+        );
     }
 }
 

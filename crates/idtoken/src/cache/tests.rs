@@ -268,35 +268,29 @@ async fn a_source_that_repeats_its_token_is_asked_once_a_pause() {
 
 #[tokio::test]
 async fn an_outage_in_the_refresh_window_goes_unseen_until_the_very_end() {
-    let world = World::new();
-    world.hello.bearer().await.unwrap();
-    world.mood(Mood::Fails(SourceErrorKind::Transient));
-    for _ in 0..3589 {
-        world.pass(1);
+    for kind in KINDS {
+        let world = World::new();
         world.hello.bearer().await.unwrap();
-        settle().await;
+        world.mood(Mood::Fails(kind));
+        for _ in 0..3589 {
+            world.pass(1);
+            world.hello.bearer().await.unwrap();
+            settle().await;
+        }
+        world.pass(1);
+        let error = world.hello.bearer().await.unwrap_err();
+        assert_eq!(error.kind(), TokenErrorKind::Source(kind));
+        assert_eq!(error.is_transient(), kind == SourceErrorKind::Transient);
+        assert!((20..40).contains(&world.fetches()), "{}", world.fetches());
+        world.mood(Mood::Gives(3600));
+        world.pass(40);
+        world.hello.bearer().await.unwrap();
     }
-    world.pass(1);
-    let error = world.hello.bearer().await.unwrap_err();
-    assert_eq!(
-        error.kind(),
-        TokenErrorKind::Source(SourceErrorKind::Transient)
-    );
-    assert!(error.is_transient());
-    assert!((20..40).contains(&world.fetches()), "{}", world.fetches());
-    world.mood(Mood::Gives(3600));
-    world.pass(40);
-    world.hello.bearer().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_permanent_failure_is_not_for_good() {
-    for kind in [
-        SourceErrorKind::InvalidAnswer,
-        SourceErrorKind::Misconfigured,
-        SourceErrorKind::Refused,
-        SourceErrorKind::Transient,
-    ] {
+    for kind in KINDS {
         let world = World::new();
         world.mood(Mood::Fails(kind));
         let error = world.hello.bearer().await.unwrap_err();
@@ -928,6 +922,13 @@ fn metrics_count_hits_misses_refreshes_failures_and_ages_without_audiences() {
         ]
     );
 }
+
+const KINDS: [SourceErrorKind; 4] = [
+    SourceErrorKind::InvalidAnswer,
+    SourceErrorKind::Misconfigured,
+    SourceErrorKind::Refused,
+    SourceErrorKind::Transient,
+];
 
 /// Counts the spans and events of this crate.
 #[derive(Clone, Default)]

@@ -12,7 +12,8 @@ use super::{RequestHead, Selection, TokenPolicy};
 ///
 /// For services whose audience is not their URL: one reached by a domain of its own, or with a
 /// custom audience. Patterns are as in [`ByOrigin`](super::ByOrigin); an exact host counts before a
-/// domain, a longer domain before a shorter one, and of two equal patterns the first.
+/// domain, a longer domain before a shorter one, and of two equal patterns the first. Ports do not
+/// count, and URIs with user information are refused.
 ///
 /// ```
 /// use idtoken::{Audience, TokenCache};
@@ -85,6 +86,9 @@ impl TokenPolicy for ByHost {
         let Some(audience) = head.host().and_then(|host| self.rules.audience_of(host)) else {
             return self.others.clone();
         };
+        if head.has_user_info() {
+            return Selection::Refuse;
+        }
         match head.held(audience.as_str()) {
             Some(handle) => Selection::Handle(handle),
             None => Selection::Audience(audience.clone()),

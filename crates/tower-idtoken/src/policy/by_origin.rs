@@ -12,8 +12,8 @@ use super::{RequestHead, Selection, TokenPolicy};
 /// is a host (`hello.example.com`) or every host below a domain (`*.run.app`); there is none for
 /// "any host".
 ///
-/// Origins have one normal form: lower case, no default port, no trailing dot; URIs with user
-/// information have none.
+/// Origins have one normal form: lower case, no default port, no trailing dot. IPv6 addresses are
+/// taken as they are written. URIs with user information are refused.
 ///
 /// ```
 /// use idtoken::TokenCache;
@@ -71,7 +71,11 @@ impl TokenPolicy for ByOrigin {
         let target = Target::of(head);
         let meant = |target: &Target<'_>| self.hosts.iter().any(|known| target.is_meant_by(known));
         let Some(target) = target.filter(meant) else {
-            return self.others.clone();
+            let named = self.hosts.iter().any(|known| known.is_named(head));
+            return match named {
+                true => Selection::Refuse,
+                false => self.others.clone(),
+            };
         };
         let selected = Origin::with(head, target, |origin| match head.held(origin) {
             Some(handle) => Selection::Handle(handle),

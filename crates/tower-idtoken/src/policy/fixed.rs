@@ -15,6 +15,9 @@ use super::{RequestHead, Selection, TokenPolicy};
 /// redirect led, is refused. An audience that is not a URL has no host of its own: name its hosts
 /// with [`for_hosts`](Self::for_hosts).
 ///
+/// Ports do not count: whoever may listen on one port of a host may on the others. URIs with user
+/// information are refused.
+///
 /// ```
 /// use idtoken::{Audience, TokenCache};
 /// use tower_idtoken::{AddIdTokenLayer, Fixed};
@@ -93,6 +96,7 @@ impl TokenPolicy for Fixed {
     fn select(&self, head: RequestHead<'_>) -> Selection {
         match self.lend(head) {
             Some(handle) => Selection::Handle(handle.clone()),
+            None if self.hosts.are_named(head) => Selection::Refuse,
             None => self.others.clone(),
         }
     }
@@ -111,4 +115,13 @@ impl TokenPolicy for Fixed {
 enum Hosts {
     Any,
     These(Arc<[HostPattern]>),
+}
+
+impl Hosts {
+    fn are_named(&self, head: RequestHead<'_>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(hosts) => hosts.iter().any(|known| known.is_named(head)),
+        }
+    }
 }

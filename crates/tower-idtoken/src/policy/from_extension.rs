@@ -12,9 +12,11 @@ use super::{RequestHead, Selection, TokenPolicy};
 ///
 /// The host is still looked at, since a redirect may take a request and its extensions elsewhere: a
 /// token is attached only when the request goes to the host in the audience, or to one named with
-/// [`for_hosts`](Self::for_hosts), as audiences that are no URLs need. Other hosts are refused.
+/// [`for_hosts`](Self::for_hosts), as audiences that are no URLs need. Ports do not count. Other
+/// hosts, and URIs with user information, are refused.
 ///
-/// A `reqwest::Request` has no extensions to see, so all of them are left to the other policy.
+/// A `reqwest::Request` has no extensions to see, so all of them are left to the other policy; but
+/// through `reqwest-middleware` the extensions of that crate are seen.
 ///
 /// ```
 /// use http::Request;
@@ -78,11 +80,12 @@ impl<P> FromExtension<P> {
     }
 
     fn is_meant(&self, audience: &Audience, head: RequestHead<'_>) -> bool {
-        head.host().is_some_and(|host| {
-            let own = host_of_audience(audience.as_str());
-            own.is_some_and(|own| same_host(own, host))
-                || self.hosts.iter().any(|known| known.matches(host))
-        })
+        !head.has_user_info()
+            && head.host().is_some_and(|host| {
+                let own = host_of_audience(audience.as_str());
+                own.is_some_and(|own| same_host(own, host))
+                    || self.hosts.iter().any(|known| known.matches(host))
+            })
     }
 }
 

@@ -47,12 +47,17 @@ impl HostPattern {
         }
     }
 
-    /// Whether a request goes to a host that is meant.
+    /// Whether a request goes to a host that is meant, and carries no user information.
     #[inline]
     pub(super) fn is_target(&self, head: RequestHead<'_>) -> bool {
         let is_exactly_it =
             matches!(self, Self::Exactly(exact) if head.authority() == Some(&**exact));
         is_exactly_it || Target::of(head).is_some_and(|target| target.is_meant_by(self))
+    }
+
+    /// Whether a request names a host that is meant, whatever stands before it.
+    pub(super) fn is_named(&self, head: RequestHead<'_>) -> bool {
+        head.host().is_some_and(|host| self.matches(host))
     }
 
     /// Whether `host`, in any case and with or without its trailing dot, is meant.
@@ -91,7 +96,8 @@ impl fmt::Display for InvalidHostPattern {
 
 impl Error for InvalidHostPattern {}
 
-/// The host that a request goes to.
+/// The host that a request goes to, if there is no user information before it: that is another
+/// credential, and the oldest way to make one host look like another.
 #[derive(Clone, Copy)]
 pub(super) enum Target<'a> {
     /// In normal form, and all that there is beside the scheme: what nearly all of them are, and
@@ -105,6 +111,7 @@ impl<'a> Target<'a> {
     pub(super) fn of(head: RequestHead<'a>) -> Option<Self> {
         match head.authority() {
             Some(whole) if is_normal_host(whole) => Some(Self::Normal(whole)),
+            _ if head.has_user_info() => None,
             _ => head.host().map(Self::Other),
         }
     }
@@ -129,8 +136,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Hands the origin of a request to `target` to `read`; `None` without an http or https scheme,
-    /// without a host, or with user information.
+    /// Hands the origin of a request to `target` to `read`; `None` without an http or https scheme.
     pub(super) fn with<R>(
         head: RequestHead<'_>,
         target: Target<'_>,
@@ -149,7 +155,7 @@ impl Origin {
             Target::Normal(host) => origin.push(host),
             Target::Other(host) => {
                 let host = without_trailing_dot(host);
-                if head.has_user_info() || host.is_empty() || host.len() > MAX_HOST_BYTES {
+                if host.is_empty() || host.len() > MAX_HOST_BYTES {
                     return None;
                 }
                 let start = origin.len;
