@@ -25,8 +25,8 @@ docker push "$images/front"
 
 echo "== hello: nobody gets past Google's front end without roles/run.invoker"
 gcloud run deploy hello --image "$images/hello" --service-account "$hello" \
-    --no-allow-unauthenticated --add-custom-audiences hello \
-    --set-env-vars "AUDIENCE=hello,CALLERS=$front"
+    --no-allow-unauthenticated --set-env-vars "AUDIENCE=hello,CALLERS=$front"
+gcloud run services update hello --add-custom-audiences hello
 gcloud run services add-iam-policy-binding hello \
     --member "serviceAccount:$front" --role roles/run.invoker
 hello_url=$(gcloud run services describe hello --format 'value(status.url)')
