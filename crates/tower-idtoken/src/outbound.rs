@@ -134,6 +134,10 @@ impl<P> fmt::Debug for AddIdTokenLayer<P> {
 /// When no token can be had the inner service is not called and the response is an error with a
 /// [`NotSent`] in it. The same goes for plain `http` to another machine.
 ///
+/// What the client then does with the request is out of sight: one that goes through a proxy even to
+/// this machine, as reqwest does with `HTTP_PROXY` and without `NO_PROXY`, takes a token over plain
+/// `http` there. Build it with `no_proxy()`.
+///
 /// # Readiness
 ///
 /// A request that has to wait for its token takes the readied inner service with it and leaves a

@@ -182,7 +182,8 @@ impl Engine {
             Purpose::First => Some(self.limits.waiting.try_acquire().map_err(|_| {
                 TokenError::new(
                     TokenErrorKind::TooManyAudiences,
-                    "too many audiences wait for their first token",
+                    "too many audiences wait for their first token; see `max_audiences` and \
+                     `max_fetches`",
                 )
             })?),
             Purpose::Refresh => None,
@@ -320,7 +321,7 @@ fn flight_error(error: FlightError) -> TokenError {
     match error {
         FlightError::Lost => TokenError::new(
             TokenErrorKind::Interrupted,
-            "the token fetch was interrupted",
+            "the token fetch was interrupted: its source panicked, or its runtime ended",
         ),
         FlightError::NoRuntime => TokenError::new(
             TokenErrorKind::NoRuntime,
