@@ -106,7 +106,9 @@ impl VerifierBuilder {
     ///
     /// * when the service is public (`allUsers` may invoke it, or the invoker check is off), now or
     ///   after somebody's later change: then nobody checked anything;
-    /// * when requests can come past the front end: from a sidecar, or another port.
+    /// * when requests can come past the front end: from a sidecar, or another port;
+    /// * when a proxy in the container takes `X-Serverless-Authorization` away: a note that the
+    ///   caller wrote into `Authorization` then passes for the front end's.
     ///
     /// The note counts only in the one header that the front end checked: in
     /// `X-Serverless-Authorization` when the request has it, else in `Authorization`. It passes the
