@@ -75,25 +75,28 @@ impl Held {
     /// Where the token stands at `now`.
     fn freshness(&self, now: SystemTime) -> Freshness {
         let now_ms = unix_millis(now);
-        if now_ms.wrapping_sub(self.looked_at.load(Ordering::Relaxed)) < BELIEVED_MS {
+        let looked_at = self.looked_at.load(Ordering::Relaxed);
+        if now_ms.wrapping_sub(looked_at) < BELIEVED_MS {
             return Freshness::Fresh;
         }
-        if now_ms.saturating_add(STEP_BACK_MS) < self.looked_at.load(Ordering::Relaxed) {
+        if now_ms.saturating_add(STEP_BACK_MS) < looked_at {
             self.clock_stepped.store(true, Ordering::Relaxed);
         }
         let age = self.age(now);
-        match self.plan.freshness(age) {
+        let freshness = match self.plan.freshness(age) {
             // A machine that slept as long as its clock steps back fools both clocks: the token
             // goes on being served while a new one settles the matter.
             Freshness::Fresh if self.clock_stepped.load(Ordering::Relaxed) => Freshness::Due,
-            Freshness::Fresh => {
-                if self.plan.freshness(age.saturating_add(BELIEVED)) == Freshness::Fresh {
-                    self.looked_at.store(now_ms, Ordering::Relaxed);
-                }
-                Freshness::Fresh
-            }
-            due_or_dead => due_or_dead,
+            freshness => freshness,
+        };
+        let stays_fresh = freshness == Freshness::Fresh
+            && self.plan.freshness(age.saturating_add(BELIEVED)) == Freshness::Fresh;
+        // Else a clock that has stepped back would be believed once more when it gets there again.
+        let believed_from = if stays_fresh { now_ms } else { NEVER };
+        if believed_from != looked_at {
+            self.looked_at.store(believed_from, Ordering::Relaxed);
         }
+        freshness
     }
 
     /// How long ago the token came, by the clock that says more.

@@ -692,6 +692,25 @@ async fn a_step_back_while_nobody_calls_serves_nothing_past_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_catches_up_with_itself_is_not_believed_again() {
+    // A step that is seen as one, and one too small for that in a life without a margin.
+    for (margin, look_at, step) in [(225, 3000, 600), (0, 3589, 50)] {
+        let margin = Duration::from_secs(margin);
+        let world = World::with(|builder| builder.refresh_margin(margin));
+        world.hello.bearer().await.unwrap();
+        world.mood(Mood::Fails(SourceErrorKind::Transient));
+        live(&world, look_at).await;
+        assert!(world.hello.try_bearer().is_some());
+        world.clock.step_back(Duration::from_secs(step));
+        for age in look_at + 1..look_at + 2 * step {
+            live(&world, 1).await;
+            let is_alive = world.hello.try_bearer().is_some();
+            assert_eq!(is_alive, age < 3590, "at {age} s, after a step of {step} s");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_small_correction_of_the_clock_is_not_worth_a_fetch() {
     let world = World::new();
     let token = world.hello.bearer().await.unwrap();
