@@ -1,7 +1,8 @@
 //! Tokens, requests and an inner service, the same for all who are measured.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -144,6 +145,24 @@ impl Service<Request<()>> for Echo {
             }
         }
         ready(Ok(Response::new(request)))
+    }
+}
+
+/// The same with a boxed future, as clients over connections have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Boxed;
+
+impl Service<Request<()>> for Boxed {
+    type Response = Response<Request<()>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        Box::pin(Echo.call(request))
     }
 }
 

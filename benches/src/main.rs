@@ -36,6 +36,9 @@ fn main() -> ExitCode {
     match run(&options) {
         Ok(report) => {
             report.print_goals();
+            if options.markdown {
+                report.print_goals_markdown();
+            }
             if report.failures() == 0 {
                 ExitCode::SUCCESS
             } else {
@@ -78,6 +81,7 @@ struct Options {
     short: bool,
     only: Option<String>,
     json: Option<PathBuf>,
+    markdown: bool,
 }
 
 impl Options {
@@ -86,12 +90,14 @@ impl Options {
             short: false,
             only: None,
             json: None,
+            markdown: false,
         };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
                 "--short" => options.short = true,
+                "--markdown" => options.markdown = true,
                 "--only" => {
                     let section = value()?;
                     if !SECTIONS.contains(&section.as_str()) {
@@ -110,8 +116,9 @@ impl Options {
 const SECTIONS: [&str; 5] = ["outbound", "inbound", "storms", "server", "scale"];
 
 const USAGE: &str = "\
-usage: idtoken-benches [--short] [--only SECTION] [--json FILE]
+usage: idtoken-benches [--short] [--only SECTION] [--json FILE] [--markdown]
 
   --short         fewer rounds, smaller sizes; under three minutes
   --only SECTION  outbound, inbound, storms, server or scale
-  --json FILE     all numbers, for programs";
+  --json FILE     all numbers, for programs
+  --markdown      the goals once more, as a table for README.md";

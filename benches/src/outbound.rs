@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response};
+use idtoken::clock::{Clock as _, SystemClock};
 use idtoken::{Audience, TokenCache, TokenHandle};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
@@ -15,11 +16,12 @@ use tower_http::auth::AddAuthorizationLayer;
 use tower_idtoken::retry::RetryOn401;
 use tower_idtoken::{AddIdTokenLayer, ByOrigin, Fixed, FromExtension, Header};
 
-use crate::fixtures::{self, AUDIENCE, Echo, Requests};
+use crate::fixtures::{self, AUDIENCE, Boxed, Echo, Requests};
 use crate::measure::{Case, Effort, at_once, measure};
 use crate::report::{Bound, Report};
 
 mod peers;
+mod refused;
 
 pub fn run(effort: Effort, report: &mut Report) {
     let runtime = Runtime::new().expect("a runtime");
@@ -27,19 +29,20 @@ pub fn run(effort: Effort, report: &mut Report) {
     handle(effort, report, &runtime);
     layer(effort, report, &runtime);
     audiences(effort, report, &runtime);
-    refused(effort, report, &runtime);
+    refused::run(effort, report, &runtime);
 }
 
 /// A cached token as a header value.
 fn handle(effort: Effort, report: &mut Report, runtime: &Runtime) {
     let floor = Arc::new(Floor::new());
+    let cheap_floor = Arc::clone(&floor);
     let handle = warm(runtime, &fixtures::cache(8), AUDIENCE);
     let (asking, awaiting) = (handle.clone(), handle.clone());
     let mut cases = vec![
         Case::new(
             "floor: ArcSwap load + clock read + HeaderValue clone",
             move |n| {
-                repeat(n, || floor.read());
+                repeat(n, || floor.read(SystemTime::now()));
             },
         ),
         Case::new("idtoken: TokenHandle::try_bearer", move |n| {
@@ -47,6 +50,9 @@ fn handle(effort: Effort, report: &mut Report, runtime: &Runtime) {
         }),
         Case::new("idtoken: TokenHandle::bearer, awaited", move |n| {
             repeat(n, || at_once(awaiting.bearer()));
+        }),
+        Case::new("floor with the clock as of the last tick", move |n| {
+            repeat(n, || cheap_floor.read(SystemClock.now()));
         }),
     ];
     match peers::cached_tokens(runtime) {
@@ -59,6 +65,12 @@ fn handle(effort: Effort, report: &mut Report, runtime: &Runtime) {
         "cached token to header value / floor",
         &rows[1],
         &rows[0],
+        Bound::AtMost(1.3),
+    );
+    report.goal(
+        "cached token to header value / floor with our own, cheaper clock",
+        &rows[1],
+        &rows[3],
         Bound::AtMost(1.3),
     );
     report.goal_allocations(&rows[1], 0.0);
@@ -99,10 +111,10 @@ impl Floor {
         }
     }
 
-    fn read(&self) -> Option<HeaderValue> {
+    fn read(&self, now: SystemTime) -> Option<HeaderValue> {
         let held = self.held.load();
         let (value, until) = held.as_deref()?;
-        (SystemTime::now() < *until).then(|| value.clone())
+        (now < *until).then(|| value.clone())
     }
 }
 
@@ -120,6 +132,7 @@ fn layer(effort: Effort, report: &mut Report, runtime: &Runtime) {
         .to_owned();
     #[allow(deprecated, reason = "the constructor that is there")]
     let constant = AddAuthorizationLayer::bearer(&constant).as_sensitive(true);
+    let constant_around_box = constant.layer(Boxed);
     let mut cases = vec![
         send("bare service", Echo),
         send(
@@ -147,6 +160,15 @@ fn layer(effort: Effort, report: &mut Report, runtime: &Runtime) {
                 .service(Echo),
         ),
     ];
+    let boxed = cases.len();
+    cases.push(send(
+        "tower-http: AddAuthorization around a boxed future",
+        constant_around_box,
+    ));
+    cases.push(send(
+        "idtoken: one handle around a boxed future",
+        layer().layer(Boxed),
+    ));
     match peers::layers(runtime, handle.clone()) {
         Ok(peers) => cases.extend(peers),
         Err(error) => report.fail("layers over the peers", error),
@@ -155,6 +177,8 @@ fn layer(effort: Effort, report: &mut Report, runtime: &Runtime) {
     report.add("a whole layer around a ready service, whole request", &rows);
     let work = "layer on a hit / AddAuthorization with a constant";
     report.goal(work, &rows[2], &rows[1], Bound::AtMost(1.6));
+    let work = "the same around a boxed future, as HTTP clients have it";
+    report.goal(work, &rows[boxed + 1], &rows[boxed], Bound::AtMost(1.6));
     report.goal_allocations(&rows[2], 0.0);
     report.goal_allocations(&rows[3], 0.0);
 }
@@ -242,86 +266,6 @@ fn from_extension(effort: Effort, report: &mut Report, runtime: &Runtime) {
         ],
     );
     report.add("audience that travels with the request", &rows);
-}
-
-/// An upstream that refuses the first token of each request.
-fn refused(effort: Effort, report: &mut Report, runtime: &Runtime) {
-    let young = warm(runtime, &fixtures::cache(8), AUDIENCE);
-    let rows = measure(
-        effort,
-        &[
-            Case::new("bare service that answers 401, request made anew", |n| {
-                for _ in 0..n {
-                    let answer = Refusing.call(fixtures::request(AUDIENCE));
-                    black_box(at_once(answer)).expect("an answer");
-                }
-            }),
-            Case::new(
-                "idtoken: 401 passed on, for the token has only just come",
-                move |n| {
-                    let mut service = retrying(young.clone());
-                    for _ in 0..n {
-                        let answer = service.call(fixtures::request(AUDIENCE));
-                        black_box(at_once(answer)).expect("an answer");
-                    }
-                },
-            ),
-            Case::new(
-                "idtoken: 401, token fetched anew in a task, request sent again",
-                |n| {
-                    let runtime = current_thread();
-                    let tokens = fixtures::cache_builder()
-                        .retry_pause(Duration::ZERO)
-                        .build();
-                    let mut service = retrying(warm(&runtime, &tokens, AUDIENCE));
-                    runtime.block_on(async {
-                        for _ in 0..n {
-                            let answer = service.call(fixtures::request(AUDIENCE)).await;
-                            black_box(answer).expect("an answer");
-                        }
-                    });
-                },
-            ),
-        ],
-    );
-    report.add("the path of a 401", &rows);
-}
-
-fn retrying(
-    handle: TokenHandle,
-) -> impl Service<Request<()>, Response = Response<()>, Error: std::fmt::Debug> {
-    ServiceBuilder::new()
-        .layer(RetryLayer::new(RetryOn401::new()))
-        .layer(AddIdTokenLayer::new(handle).distrust_on_401())
-        .service(Refusing)
-}
-
-fn current_thread() -> Runtime {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().expect("a runtime")
-}
-
-/// Answers 401, always.
-#[derive(Clone, Copy, Debug)]
-struct Refusing;
-
-impl Service<Request<()>> for Refusing {
-    type Response = Response<()>;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Response<()>, std::convert::Infallible>>;
-
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<()>) -> Self::Future {
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::UNAUTHORIZED;
-        std::future::ready(Ok(response))
-    }
 }
 
 /// A handle whose token has come.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,8 @@ pub struct Report {
     tables: Vec<(String, Value)>,
     goals: Vec<Goal>,
     failures: usize,
+    /// What was measured, and on what.
+    heading: String,
 }
 
 struct Goal {
@@ -44,6 +47,7 @@ impl Report {
             tables: Vec::new(),
             goals: Vec::new(),
             failures: 0,
+            heading: String::new(),
         }
     }
 
@@ -62,8 +66,19 @@ impl Report {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let load = read("/proc/loadavg");
         let load = load.split(' ').next().unwrap_or_default().to_owned();
-        println!("{cpu}, {cores} cores, load {load} at the start");
-        let machine = json!({"cpu": cpu, "cores": cores, "load": load});
+        let said = |program: &str, arguments: &[&str]| {
+            let output = Command::new(program).args(arguments).output().ok();
+            let text = output.and_then(|output| String::from_utf8(output.stdout).ok());
+            text.map_or("unknown".to_owned(), |text| text.trim().to_owned())
+        };
+        let folder = env!("CARGO_MANIFEST_DIR");
+        let commit = said("git", &["-C", folder, "describe", "--always", "--dirty"]);
+        let rustc = said("rustc", &["--version"]);
+        self.heading = format!("commit {commit}, {rustc}, {cpu}, {cores} cores");
+        println!("{}, load {load} at the start", self.heading);
+        let machine = json!({
+            "cpu": cpu, "cores": cores, "load": load, "commit": commit, "rustc": rustc,
+        });
         self.tables.push(("machine".to_owned(), machine));
     }
 
@@ -174,6 +189,31 @@ impl Report {
                 .map_or(String::new(), |median| format!("({median:.2})"));
             println!(
                 "  {verdict} {:<84} {bound:>8} {:>8.2} {median}",
+                goal.work, goal.value
+            );
+        }
+    }
+
+    /// The goals as a table for `README.md`, whole: none is left out by hand.
+    pub fn print_goals_markdown(&self) {
+        println!("\n{}\n", self.heading);
+        println!("| work | goal | by minimum | by median | |");
+        println!("|---|---|---|---|---|");
+        for goal in &self.goals {
+            let bound = match goal.bound {
+                Bound::AtLeast(bound) => format!("≥ {bound}"),
+                Bound::AtMost(bound) => format!("≤ {bound}"),
+            };
+            let median = goal
+                .by_median
+                .map_or(String::new(), |median| format!("{median:.2}"));
+            let verdict = if goal.bound.holds(goal.value) {
+                "met"
+            } else {
+                "short"
+            };
+            println!(
+                "| {} | {bound} | {:.2} | {median} | {verdict} |",
                 goal.work, goal.value
             );
         }

@@ -7,7 +7,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use idtoken_emulator::{Emulator, TokenRequest};
+use http::StatusCode;
+use idtoken_emulator::{Emulator, Endpoint, TokenRequest};
 use tokio::runtime::Runtime;
 use tower::BoxError;
 
@@ -38,10 +39,10 @@ pub fn run(effort: Effort, report: &mut Report) {
         report.fail("Envoy", error);
     }
     let envoy = envoy.as_deref().ok();
-    if let Err(error) = called(effort, report, &world, envoy) {
+    if let Err(error) = called(effort, report, &runtime, &world, envoy) {
         report.fail("the called side", error);
     }
-    if let Err(error) = calling(effort, report, &world, envoy) {
+    if let Err(error) = calling(effort, report, &runtime, &world, envoy) {
         report.fail("the calling side", error);
     }
 }
@@ -52,11 +53,14 @@ struct World<'f> {
     seen: std::path::PathBuf,
     /// As many as are sent in turn to a server that remembers four.
     new: std::path::PathBuf,
+    good: String,
+    elsewhere: String,
 }
 
 impl<'f> World<'f> {
     async fn new(folder: &'f Path) -> io::Result<Self> {
         let emulator = Emulator::start().await?;
+        emulator.attach(EMAIL);
         let now = SystemTime::now();
         let mint = |age: u64| {
             let request = TokenRequest::new(AUDIENCE).account(EMAIL);
@@ -68,11 +72,14 @@ impl<'f> World<'f> {
         std::fs::write(&seen, tokens[..64].join("\n"))?;
         std::fs::write(&new, tokens.join("\n"))?;
         std::fs::write(folder.join("lasting"), lasting.join("\n"))?;
+        let elsewhere = TokenRequest::new("https://elsewhere.a.run.app").account(EMAIL);
         Ok(Self {
             folder,
-            emulator,
             seen,
             new,
+            good: mint(0),
+            elsewhere: emulator.mint(&elsewhere),
+            emulator,
         })
     }
 }
@@ -83,12 +90,15 @@ struct Candidate<'p> {
     port: u16,
     tokens: &'p Path,
     processes: Vec<&'p Process>,
+    /// Whether it must turn away who has no token for it.
+    checks: bool,
     loads: Vec<Load>,
 }
 
 fn called(
     effort: Effort,
     report: &mut Report,
+    runtime: &Runtime,
     world: &World<'_>,
     envoy: Option<&Path>,
 ) -> Result<(), BoxError> {
@@ -96,6 +106,8 @@ fn called(
     let lasting = world.folder.join("lasting");
     let lasting = lasting.to_str().ok_or("a folder whose name is text")?;
     let plain = Process::of_ours(&["hello"])?;
+    let rung = |name| Process::of_ours(&["hello", "--rung", name]);
+    let (state, header, hash) = (rung("state")?, rung("header")?, rung("hash")?);
     let ours = Process::of_ours(&["hello", "--jwks", &jwks])?;
     let forgetful = [
         "hello",
@@ -119,12 +131,22 @@ fn called(
             .map(|program| Envoy::start(program, world.folder, &config))
             .transpose()?
     });
-    let candidate = |name, port, tokens, processes| Candidate {
+    let candidate = |name, port, tokens, processes, checks| Candidate {
         name,
         port,
         tokens,
         processes,
+        checks,
         loads: Vec::new(),
+    };
+    let rung = |name, process| {
+        candidate(
+            name,
+            Process::port(process),
+            &*world.seen,
+            vec![process],
+            false,
+        )
     };
     let mut candidates = vec![
         candidate(
@@ -132,19 +154,25 @@ fn called(
             plain.port,
             &*world.seen,
             vec![&plain],
+            false,
         ),
         candidate(
             "axum hello with Caller, tokens seen before",
             ours.port,
             &world.seen,
             vec![&ours],
+            true,
         ),
         candidate(
             "axum hello with Caller, tokens always new",
             ours_new.port,
             &world.new,
             vec![&ours_new],
+            true,
         ),
+        rung("axum hello with State<Arc>", &state),
+        rung("axum hello that reads the header", &header),
+        rung("axum hello that takes its SHA-256", &hash),
     ];
     let through = through.as_ref();
     let (cached, uncached) = (cached.as_ref(), uncached.as_ref());
@@ -163,8 +191,13 @@ fn called(
     ] {
         if let Some(envoy) = envoy {
             let processes = vec![&envoy.process, &plain];
-            candidates.push(candidate(name, envoy.process.port, tokens, processes));
+            let checks = !name.ends_with("no filter");
+            let port = envoy.process.port;
+            candidates.push(candidate(name, port, tokens, processes, checks));
         }
+    }
+    for candidate in &candidates {
+        runtime.block_on(candidate.turns_strangers_away(world))?;
     }
     load_in_turn(effort, world, &mut candidates)?;
     add(report, "the called side", &candidates);
@@ -174,7 +207,7 @@ fn called(
     let costs: Vec<f64> = candidates.iter().map(Candidate::cost).collect();
     let work = "the same by CPU: server without / with Caller";
     report.goal_value(work, costs[0] / costs[1], Bound::AtLeast(0.95));
-    if let (Some(cached), Some(uncached)) = (rates.get(4), rates.get(5)) {
+    if let (Some(cached), Some(uncached)) = (rates.get(7), rates.get(8)) {
         let work = "server with Caller, tokens seen / behind Envoy with its cache (requests/s)";
         report.goal_value(work, rates[1] / cached, Bound::AtLeast(1.0));
         let work = "server with Caller, tokens new / behind Envoy without cache (requests/s)";
@@ -186,10 +219,12 @@ fn called(
 fn calling(
     effort: Effort,
     report: &mut Report,
+    runtime: &Runtime,
     world: &World<'_>,
     envoy: Option<&Path>,
 ) -> Result<(), BoxError> {
-    let upstream = Process::of_ours(&["hello"])?;
+    // It checks each token, so that an answer proves that there was a good one.
+    let upstream = Process::of_ours(&["hello", "--jwks", &world.emulator.jwks_url()])?;
     let to = format!("http://127.0.0.1:{}", upstream.port);
     let metadata = world.emulator.host();
     let caller = |how, to: &str| {
@@ -201,6 +236,8 @@ fn calling(
             to,
             "--metadata",
             metadata,
+            "--token",
+            &world.good,
         ])
     };
     let constant = caller("constant", &to)?;
@@ -218,6 +255,7 @@ fn calling(
         port: Process::port(process),
         tokens: &*world.seen,
         processes,
+        checks: false,
         loads: Vec::new(),
     };
     let mut candidates = vec![
@@ -232,7 +270,25 @@ fn calling(
         let name = "axum that calls on through Envoy gcp_authn";
         candidates.push(candidate(name, through, vec![through, &envoy.process]));
     }
+    // Without a token there is no answer, whoever was to attach one.
+    let bare = caller("bare", &to)?;
+    let status = runtime.block_on(status(bare.port, None))?;
+    if status != StatusCode::UNAUTHORIZED {
+        return Err(format!("the upstream says {status} to a request without a token").into());
+    }
+    candidates.retain(
+        |candidate| match runtime.block_on(candidate.turns_strangers_away(world)) {
+            Ok(()) => true,
+            Err(error) => {
+                report.fail("the calling side", error);
+                false
+            }
+        },
+    );
     load_in_turn(effort, world, &mut candidates)?;
+    if world.emulator.hits(Endpoint::Identity) == 0 {
+        return Err("nobody has asked for a token".into());
+    }
     add(
         report,
         "the calling side (CPU without the upstream)",
@@ -269,7 +325,34 @@ fn load_in_turn(
     Ok(())
 }
 
+/// What a server on `port` says to a request with this token.
+async fn status(port: u16, token: Option<&str>) -> Result<StatusCode, BoxError> {
+    let request = reqwest::Client::new().get(format!("http://127.0.0.1:{port}/"));
+    let request = match token {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    };
+    Ok(request.send().await?.status())
+}
+
 impl Candidate<'_> {
+    /// What lets everyone in is quick, and no competitor.
+    async fn turns_strangers_away(&self, world: &World<'_>) -> Result<(), BoxError> {
+        let refused = |status| matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        let strangers = [None, Some(world.elsewhere.as_str())];
+        for token in strangers.into_iter().filter(|_| self.checks) {
+            let status = status(self.port, token).await?;
+            if !refused(status) {
+                return Err(format!("{}: {status} to a stranger", self.name).into());
+            }
+        }
+        let status = status(self.port, Some(&world.good)).await?;
+        if status != StatusCode::OK {
+            return Err(format!("{}: {status} to a good token", self.name).into());
+        }
+        Ok(())
+    }
+
     fn rate(&self) -> f64 {
         min_and_median(
             self.loads

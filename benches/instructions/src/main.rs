@@ -146,7 +146,7 @@ fn raw_sha256(count: u64) {
     }
 }
 
-/// Room for four tokens, three of which are for tokens that last longer: ours are new each time.
+/// One group of places, all taken by tokens that last longer: ours push each other out of the last.
 fn verify_first_seen(count: u64) {
     let fixture = Fixture::read();
     let verifier = verifier(&fixture, 4);

@@ -10,7 +10,7 @@ use idtoken_emulator::Emulator;
 use serde_json::{Value, json};
 use tower::BoxError;
 
-use super::process::Process;
+use super::process::{Process, SERVERS, on_core};
 use crate::fixtures::AUDIENCE;
 
 /// A running Envoy. It asks the kernel to end it with the thread that started it, so that must be
@@ -38,11 +38,11 @@ impl Envoy {
         let folder = tempfile::tempdir_in(folder)?.keep();
         let (file, address) = (folder.join("envoy.json"), folder.join("admin"));
         fs::write(&file, serde_json::to_vec_pretty(config)?)?;
-        let child = Command::new(program)
+        let child = on_core(SERVERS, program)
             .args([
                 "--use-dynamic-base-id",
                 "--concurrency",
-                "2",
+                "1",
                 "--log-level",
                 "error",
                 "-c",

@@ -1,5 +1,6 @@
 //! Child processes that end with us.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +16,9 @@ impl Process {
     /// This very program in another role, which prints its port and serves until its standard input
     /// ends.
     pub fn of_ours(role: &[&str]) -> io::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = on_core(SERVERS, std::env::current_exe()?)
+            // One worker, on one core.
+            .env("TOKIO_WORKER_THREADS", "1")
             .arg("--role")
             .args(role)
             .stdin(Stdio::piped())
@@ -48,6 +51,23 @@ impl Process {
         Ok(ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum())
     }
 }
+
+/// A command to be run on one core, where there is more than one and the means to choose.
+pub fn on_core(core: usize, program: impl AsRef<OsStr>) -> Command {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let taskset = Command::new("taskset").arg("--version").output();
+    if cores == 1 || taskset.is_err() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("taskset");
+    command.args(["-c", &core.to_string()]).arg(program);
+    command
+}
+
+/// The core of all servers, and the one of the load: neither takes the other's time, and the load
+/// is not what the numbers show.
+pub const SERVERS: usize = 0;
+pub const LOAD: usize = 1;
 
 impl Drop for Process {
     fn drop(&mut self) {

@@ -2,23 +2,28 @@
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum_idtoken::Caller;
-use http::{Request, StatusCode, Uri};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderValue, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use idtoken::source::MetadataServer;
 use idtoken::{Audience, Principal, TokenCache, Verifier};
+use idtoken_emulator::Account;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tower::{BoxError, Layer, Service, ServiceExt as _};
 use tower_http::auth::AddAuthorizationLayer;
-use tower_idtoken::AddIdTokenLayer;
+use tower_idtoken::{AddIdTokenLayer, Fixed};
 
 use crate::fixtures::{AUDIENCE, EMAIL};
 
@@ -46,7 +51,7 @@ fn serve(arguments: &[String]) -> Result<(), BoxError> {
     })?;
     let router = match arguments.first().map(String::as_str) {
         Some("hello") => match value("--jwks") {
-            None => Router::new().route("/", get(|| async { "hello" })),
+            None => rung(value("--rung"))?,
             Some(jwks) => {
                 runtime.block_on(verified(jwks, value("--remember"), value("--first")))?
             }
@@ -54,7 +59,8 @@ fn serve(arguments: &[String]) -> Result<(), BoxError> {
         Some("caller") => {
             let missing = |name: &str| value(name).ok_or(format!("{name} is missing"));
             let (how, upstream) = (missing("--how")?, missing("--upstream")?);
-            runtime.block_on(calling(how, upstream, missing("--metadata")?))?
+            let (metadata, token) = (missing("--metadata")?, missing("--token")?);
+            runtime.block_on(calling(how, upstream, metadata, token))?
         }
         _ => return Err("no such role".into()),
     };
@@ -66,6 +72,38 @@ fn serve(arguments: &[String]) -> Result<(), BoxError> {
     Ok(())
 }
 
+/// What a server does besides that `Caller` cannot do without, one thing more on each rung.
+fn rung(name: Option<&str>) -> Result<Router, BoxError> {
+    let state = Arc::new(());
+    Ok(match name {
+        None => Router::new().route("/", get(|| async { "hello" })),
+        Some("state") => Router::new()
+            .route("/", get(|_: State<Arc<()>>| async { "hello" }))
+            .with_state(state),
+        Some("header") => Router::new().route("/", get(|_: Bearer| async { "hello" })),
+        Some("hash") => Router::new().route(
+            "/",
+            get(|Bearer(value): Bearer| async move {
+                std::hint::black_box(digest::digest(&digest::SHA256, value.as_bytes()));
+                "hello"
+            }),
+        ),
+        Some(other) => return Err(format!("no such rung: {other}").into()),
+    })
+}
+
+/// The header that the token is in, unread.
+struct Bearer(HeaderValue);
+
+impl<S: Sync> FromRequestParts<S> for Bearer {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        let value = parts.headers.get(AUTHORIZATION).cloned();
+        value.map(Self).ok_or(StatusCode::UNAUTHORIZED)
+    }
+}
+
 async fn verified(
     jwks: &str,
     remember: Option<&str>,
@@ -74,6 +112,8 @@ async fn verified(
     let mut builder = Verifier::builder()
         .audience(AUDIENCE)
         .allow(Principal::service_account(EMAIL))
+        // Envoy asks the metadata server for tokens without an address.
+        .allow(Principal::subject(Account::new(EMAIL).unique_id()))
         .jwks_url(jwks);
     if let Some(count) = remember {
         builder = builder.remember_tokens(count.parse()?);
@@ -91,23 +131,28 @@ async fn verified(
     Ok(Router::new().route("/", get(hello)).with_state(verifier))
 }
 
-async fn calling(how: &str, upstream: &str, metadata: &str) -> Result<Router, BoxError> {
+async fn calling(
+    how: &str,
+    upstream: &str,
+    metadata: &str,
+    token: &str,
+) -> Result<Router, BoxError> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
     let uri: Uri = format!("{upstream}/").parse()?;
     match how {
         "bare" => Ok(forwarding(client, uri)),
-        "constant" => {
-            let token = crate::fixtures::unsigned_token(AUDIENCE);
-            Ok(forwarding(
-                AddAuthorizationLayer::bearer(&token).layer(client),
-                uri,
-            ))
-        }
+        "constant" => Ok(forwarding(
+            AddAuthorizationLayer::bearer(token).layer(client),
+            uri,
+        )),
         "layer" => {
             let source = MetadataServer::builder().host(metadata).build()?;
-            let handle = TokenCache::new(source).handle(&Audience::new(upstream)?);
+            let tokens = TokenCache::new(source);
+            let handle = tokens.handle(&Audience::new(AUDIENCE)?);
             handle.bearer().await?;
-            Ok(forwarding(AddIdTokenLayer::new(handle).layer(client), uri))
+            let policy = Fixed::new(handle).for_hosts(["127.0.0.1"])?;
+            let layer = AddIdTokenLayer::with_policy(tokens, policy);
+            Ok(forwarding(layer.layer(client), uri))
         }
         _ => Err("no such way".into()),
     }

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tower::BoxError;
 
-use super::process::Process;
+use super::process::{LOAD, Process, on_core};
 
 pub struct Wrk {
     script: PathBuf,
@@ -41,7 +40,7 @@ impl Wrk {
             Ok(each.sum::<Result<u64, _>>()?)
         };
         let before = ticks()?;
-        let output = Command::new("wrk")
+        let output = on_core(LOAD, "wrk")
             .args([
                 "-t1",
                 &format!("-c{CONNECTIONS}"),
