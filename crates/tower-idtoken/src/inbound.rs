@@ -34,7 +34,7 @@ mod future;
 ///
 /// # fn example(verifier: Verifier) {
 /// let layer = RequireIdTokenLayer::new(verifier)
-///     .bypass_path("/healthz")
+///     .bypass_path("/health")
 ///     .strip_token();
 /// # let _: RequireIdTokenLayer = layer;
 /// # }
@@ -71,7 +71,7 @@ impl RequireIdTokenLayer {
     }
 
     /// Lets requests for exactly this path pass unverified and without claims, as health checks
-    /// need it. `/healthz` is not `/healthz/`, nor anything that only looks like it when decoded.
+    /// need it. `/health` is not `/health/`, nor anything that only looks like it when decoded.
     #[must_use]
     pub fn bypass_path(mut self, path: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.gate).bypass_paths.push(path.into());
