@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -302,11 +303,13 @@ impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let error = TokenError::new(TokenErrorKind::Interrupted, "the token source panicked");
-            let outcome = Err(error);
             let took = self.started.elapsed();
-            self.engine.report(&outcome, self.purpose, took);
             // Nobody waits for this answer: the flight is lost, and its waiters look again.
-            let _ = settle(outcome, &self.slot, self.engine.clock.now());
+            let _ = settle(Err(error.clone()), &self.slot, self.engine.clock.now());
+            // Recorder and subscriber are somebody else's code, and a second panic on the way out
+            // of the first would end the process.
+            let report = || self.engine.report(&Err(error), self.purpose, took);
+            let _ = catch_unwind(AssertUnwindSafe(report));
         }
     }
 }

@@ -36,7 +36,8 @@ pub(crate) struct Held {
     pub(crate) plan: Plan,
     /// By the monotonic clock, which does not step back.
     arrived: Instant,
-    /// When both clocks last said that the token is fresh, in milliseconds since 1970.
+    /// When both clocks were last asked, in milliseconds since 1970, with [`NOT_BELIEVED`] unless
+    /// they said that the token is fresh.
     looked_at: AtomicU64,
     /// The wall clock was seen to step back. It stays suspect when it has caught up with itself.
     clock_stepped: AtomicBool,
@@ -46,12 +47,8 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn new(bearer: HeaderValue, plan: Plan) -> Self {
-        let fresh = plan.freshness(BELIEVED) == Freshness::Fresh;
-        let looked_at = if fresh {
-            unix_millis(plan.received_at)
-        } else {
-            NEVER
-        };
+        let stays_fresh = plan.freshness(BELIEVED) == Freshness::Fresh;
+        let looked_at = look_at(unix_millis(plan.received_at), stays_fresh);
         Self {
             bearer,
             plan,
@@ -79,7 +76,7 @@ impl Held {
         if now_ms.wrapping_sub(looked_at) < BELIEVED_MS {
             return Freshness::Fresh;
         }
-        if now_ms.saturating_add(STEP_BACK_MS) < looked_at {
+        if now_ms.saturating_add(STEP_BACK_MS) < looked_at & !NOT_BELIEVED {
             self.clock_stepped.store(true, Ordering::Relaxed);
         }
         let age = self.age(now);
@@ -92,9 +89,9 @@ impl Held {
         let stays_fresh = freshness == Freshness::Fresh
             && self.plan.freshness(age.saturating_add(BELIEVED)) == Freshness::Fresh;
         // Else a clock that has stepped back would be believed once more when it gets there again.
-        let believed_from = if stays_fresh { now_ms } else { NEVER };
-        if believed_from != looked_at {
-            self.looked_at.store(believed_from, Ordering::Relaxed);
+        let look = look_at(now_ms, stays_fresh);
+        if look != looked_at {
+            self.looked_at.store(look, Ordering::Relaxed);
         }
         freshness
     }
@@ -266,7 +263,16 @@ struct Failure {
 const BELIEVED: Duration = Duration::from_millis(BELIEVED_MS);
 const BELIEVED_MS: u64 = 100;
 
-const NEVER: u64 = 0;
+/// With this bit a look is longer ago than any clock can tell.
+const NOT_BELIEVED: u64 = 1 << 63;
+
+fn look_at(now_ms: u64, is_believed: bool) -> u64 {
+    if is_believed {
+        now_ms
+    } else {
+        now_ms | NOT_BELIEVED
+    }
+}
 
 /// A clock corrected by less than this is not worth a fetch.
 const STEP_BACK_MS: u64 = 60_000;

@@ -692,6 +692,39 @@ async fn a_step_back_while_nobody_calls_serves_nothing_past_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_step_back_is_seen_although_the_token_was_due_before_it() {
+    let world = World::new();
+    world.hello.bearer().await.unwrap();
+    world.mood(Mood::Fails(SourceErrorKind::Transient));
+    // Suspended: the monotonic clock stands still.
+    world.pass(3480);
+    assert!(world.hello.try_bearer().is_some());
+    settle().await;
+    assert_eq!(world.fetches(), 2);
+    world.clock.step_back(Duration::from_secs(3600));
+    tokio::time::advance(Duration::from_secs(31)).await;
+    world.mood(Mood::Gives(3600));
+    assert!(world.hello.try_bearer().is_some());
+    settle().await;
+    assert_eq!(world.fetches(), 3, "no clock tells when the old one ends");
+}
+
+#[tokio::test]
+async fn at_the_epoch_a_dead_token_is_dead() {
+    let world = World::new();
+    world.clock.set(SystemTime::UNIX_EPOCH);
+    world.mood(Mood::Gives(60));
+    world.hello.bearer().await.unwrap();
+    world.mood(Mood::Fails(SourceErrorKind::Transient));
+    world.pass(60);
+    assert!(world.hello.try_bearer().is_none());
+    world.clock.set(SystemTime::UNIX_EPOCH);
+    assert!(world.hello.try_bearer().is_some());
+    settle().await;
+    assert_eq!(world.fetches(), 2, "due, not fresh");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_catches_up_with_itself_is_not_believed_again() {
     // A step that is seen as one, and one too small for that in a life without a margin.
     for (margin, look_at, step) in [(225, 3000, 600), (0, 3589, 50)] {
@@ -983,6 +1016,9 @@ impl tracing::Subscriber for Told {
 #[tokio::test]
 async fn fetches_are_told_and_hits_are_not() {
     let told = Told::default();
+    // A second one, for with a single one it is left to whichever thread comes to a place first
+    // whether anybody listens there.
+    let _second = tracing::Dispatch::new(Told::default());
     let _told = tracing::subscriber::set_default(told.clone());
     let world = World::new();
     world.hello.bearer().await.unwrap();
