@@ -75,6 +75,7 @@ pub use self::claims::{ClaimError, Claims, ComputeEngine, GoogleClaims, Unverifi
 pub use self::error::{VerifyError, VerifyErrorKind};
 pub use self::explain::{Check, Explanation};
 pub use self::issuer::Issuer;
+pub(crate) use self::issuer::is_google;
 pub use self::jws::{Algorithm, Malformed};
 pub(crate) use self::jws::{is_signature_removed, is_whole};
 pub use self::keys::{KeySet, KeySetError};
@@ -289,8 +290,11 @@ impl Inner {
         });
         attempt.unwrap_or_else(|error| {
             if self.explains_refusals {
-                let explanation = self.explanation(jwt, noted_by_front_end, look.now);
-                tracing::debug!(%explanation, "refused a token");
+                // Only where somebody listens: the explanation checks everything once more.
+                tracing::debug!(
+                    explanation = %self.explanation(jwt, noted_by_front_end, look.now),
+                    "refused a token"
+                );
             }
             Attempt::Done(Err(error))
         })

@@ -165,7 +165,20 @@ fn a_token_sent_in_both_headers_is_stripped_from_both() {
         assert_eq!(found.map(|value| value.to_str().unwrap()), left);
         assert!(headers.contains_key("cookie"));
     }
-    // Nobody but Cloud Run's callers sends it twice.
+    // Whichever of them it is looked for in, and however often it is there.
+    let mut headers = map(&[
+        ("authorization", b"Bearer a.b.c"),
+        ("x-serverless-authorization", b"Bearer a.b.c"),
+    ]);
+    TokenHeader::authorization().strip(&mut headers);
+    assert!(headers.is_empty(), "{headers:?}");
+    let mut headers = map(&[("x-serverless-authorization", b"Bearer a.b.c")]);
+    for _ in 0..2 {
+        headers.append("authorization", HeaderValue::from_static("Bearer a.b.c"));
+    }
+    TokenHeader::cloud_run().strip(&mut headers);
+    assert!(headers.is_empty(), "{headers:?}");
+    // One of these is no copy of a token that is not there.
     let mut headers = map(&[("authorization", b"Bearer a.b.c")]);
     TokenHeader::iap().strip(&mut headers);
     assert!(headers.contains_key("authorization"));

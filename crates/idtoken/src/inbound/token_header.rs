@@ -75,11 +75,13 @@ impl TokenHeader {
         let Ok(Some(token)) = self.find(headers) else {
             return;
         };
-        let is_bare = matches!(self.0, Place::Bare(_));
-        let holds_it =
-            |name: &HeaderName| is_bare || bearer(headers, name) == Ok(Some(token.as_bytes()));
-        let names: Vec<_> = self.names().filter(holds_it).collect();
-        for name in names {
+        let holds_it = |name: &HeaderName| {
+            let mut values = headers.get_all(name).iter();
+            values.any(|value| value.as_bytes().ends_with(token.as_bytes()))
+        };
+        let everywhere = [X_SERVERLESS_AUTHORIZATION, AUTHORIZATION];
+        let names = self.names().chain(everywhere);
+        for name in names.filter(holds_it).collect::<Vec<_>>() {
             headers.remove(name);
         }
     }

@@ -27,8 +27,8 @@ use base64::Engine as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use crate::verify::Claims;
 use crate::verify::jws::STRICT_BASE64URL;
+use crate::verify::{Claims, is_google};
 
 /// Which of the two stands in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,9 +135,11 @@ impl Gateway {
         }
     }
 
+    /// By Google's word: another issuer of the same verifier may write the same address.
     fn is(&self, caller: &Claims) -> bool {
         let account = caller.email().filter(|_| caller.email_verified());
-        account.is_some_and(|email| email.eq_ignore_ascii_case(&self.service_account))
+        is_google(caller.iss())
+            && account.is_some_and(|email| email.eq_ignore_ascii_case(&self.service_account))
     }
 }
 

@@ -219,4 +219,20 @@ async fn a_direct_caller_cannot_speak_for_the_gateway() {
             "{email}"
         );
     }
+    // Nor can a stranger whose own issuer gives it the gateway's address.
+    let sts = Issuer::new("https://sts.test", "http://127.0.0.1:1/")
+        .with_keys(key_set(&[Signer::rsa(1).jwk("k0")]));
+    let verifier = Verifier::builder()
+        .audience(AUDIENCE)
+        .issuer(sts.clone())
+        .allow(Principal::anyone_of(&sts))
+        .clock(ManualClock::new(at(NOW)))
+        .build()
+        .unwrap();
+    let claims = claims_with(&json!({ "iss": "https://sts.test" }));
+    let caller = verifier.verify(&Signer::rsa(1).token("k0", &claims)).await;
+    let mut headers = HeaderMap::new();
+    let info = HeaderValue::from_str(&info).unwrap();
+    headers.insert("x-apigateway-api-userinfo", info);
+    assert_eq!(gateway.user_info(&caller.unwrap(), &headers), Ok(None));
 }

@@ -195,7 +195,7 @@ impl VerifierBuilder {
 
     /// Whether each refusal is logged at debug level with its [`Explanation`](super::Explanation):
     /// every check and the values compared. These name callers' addresses and ids; signature and
-    /// token are not in it. Default: no.
+    /// token are not in it. Where that is logged, a refusal costs as much again. Default: no.
     #[must_use]
     pub fn explain_refusals(mut self, explain: bool) -> Self {
         self.explains_refusals = explain;

@@ -148,10 +148,13 @@ impl Issuer {
 
     /// Whether strangers can have it sign a token for any audience.
     pub(crate) fn is_open(&self) -> bool {
-        self.names
-            .iter()
-            .any(|name| GOOGLE_NAMES.contains(&name.as_str()))
+        self.names.iter().any(|name| is_google(name))
     }
+}
+
+/// Whether `iss` is Google, by either of its names.
+pub(crate) fn is_google(iss: &str) -> bool {
+    GOOGLE_NAMES.contains(&iss)
 }
 
 impl fmt::Debug for Issuer {

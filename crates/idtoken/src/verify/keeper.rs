@@ -246,17 +246,12 @@ impl Remote {
         id: &str,
         now: SystemTime,
     ) -> Result<Boarding<FetchOutcome>, FlightError> {
-        // In this order: a fetch that holds us back is either under way, and then will tell, or
-        // has landed, and then is seen by the next look.
-        let held_back = self.shared.last_try.load().holds_back(now);
-        if let Some(outcome) = held_back {
-            if !self.flight.is_under_way() {
-                return Ok(Boarding::Landed(outcome));
-            }
-        } else if self.shared.unknown.holds(id, now) {
-            return Ok(Boarding::Landed(Ok(())));
-        }
-        self.board(now, || self.shared.last_try.load().holds_back(now))
+        // A fetch under way is joined. The rest is asked when there is none, and then the outcome
+        // of one that has just landed is noted already.
+        self.board(now, || {
+            let held_back = self.shared.last_try.load().holds_back(now);
+            held_back.or_else(|| self.shared.unknown.holds(id, now).then_some(Ok(())))
+        })
     }
 
     /// Starts a refresh that nobody waits for, unless one was tried a moment ago.

@@ -28,6 +28,7 @@ pub(crate) struct Seen {
 /// A label is a hint. Whoever writes two at once may leave one that is wrong, and then a token is
 /// judged once more; what an entry is for, only its whole hash decides.
 #[derive(Default)]
+#[repr(align(64))]
 struct Group {
     labels: [AtomicU64; PLACES],
     places: [ArcSwapOption<Entry>; PLACES],

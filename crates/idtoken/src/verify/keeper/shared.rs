@@ -71,11 +71,14 @@ impl Shared {
     /// the pause counts only if it is lost, with a runtime that ends or a transport that panics.
     pub(super) fn note_start(&self, now: SystemTime) {
         let last = self.last_try.load();
+        // An endpoint that is down counts as down while it is asked once more.
+        let failed = last.failed.filter(|_| last.has_failed_lately(now));
         self.last_try.store(Arc::new(LastTry {
             at: Some(now),
             pause: self.settings.refetch_pause.min(ROTATION_PAUSE),
+            failures: last.failures,
             outcome: None,
-            ..LastTry::clone(&last)
+            failed: failed.map(|(at, span)| (at, span.saturating_add(FETCH_LIMIT))),
         }));
     }
 
