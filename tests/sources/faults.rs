@@ -131,7 +131,7 @@ async fn a_chain_that_hangs_names_the_leg() {
 async fn an_address_where_nobody_is_comes_with_advice() {
     let source = MetadataServer::builder()
         .host("127.0.0.1:1")
-        .total_timeout(Duration::ZERO);
+        .total_timeout(Duration::from_secs(1));
     let error = source
         .build()
         .unwrap()
@@ -140,6 +140,7 @@ async fn an_address_where_nobody_is_comes_with_advice() {
         .unwrap_err();
     assert_eq!(error.kind(), SourceErrorKind::Transient);
     assert_eq!(error.endpoint(), Some("127.0.0.1:1"));
+    assert!(error.to_string().contains("the exchange failed"), "{error}");
     assert!(
         error.advice().unwrap().contains("can this host be reached"),
         "{error}"

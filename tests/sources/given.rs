@@ -273,7 +273,7 @@ async fn a_program_and_its_children_are_gone_after_the_timeout() {
         }
     };
     let error = gcloud()
-        .timeout(Duration::from_millis(500))
+        .timeout(Duration::from_secs(3))
         .fetch(&audience)
         .await
         .unwrap_err();

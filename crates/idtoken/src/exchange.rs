@@ -116,15 +116,15 @@ impl Exchange<'_> {
             }
             Ok(Err(error)) => Err(self.transport_error(error)),
             Err(_) => {
-                let message = if limit.is_zero() {
-                    "what came before it left no time to ask".to_owned()
-                } else {
-                    format!("no answer within {:.1} s", limit.as_secs_f64())
-                };
-                Err(
+                let error = |message: String| {
                     SourceError::new(SourceErrorKind::Transient, self.source_name, message)
-                        .with_advice(UNREACHABLE),
-                )
+                };
+                Err(if limit.is_zero() {
+                    error("what came before it left no time to ask".to_owned())
+                } else {
+                    error(format!("no answer within {:.1} s", limit.as_secs_f64()))
+                        .with_advice(UNREACHABLE)
+                })
             }
         }
     }

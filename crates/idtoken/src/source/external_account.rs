@@ -47,10 +47,10 @@ mod subject;
 /// token's may be that of the platform's instance metadata too (`http://169.254.169.254`, as on
 /// Azure), which is asked directly, past any proxy.
 ///
-/// All exchanges together have nine seconds, within the cache's fetch timeout of ten. A program has
-/// the time beside that the file gives it, 30 s by default, and so has a supplier of your own: where
-/// they need it, give the cache a [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout)
-/// that is longer.
+/// All exchanges together have nine seconds, within the cache's fetch timeout of ten. Where the
+/// subject token comes from a program or a supplier of your own, each exchange has nine, and all of
+/// them together as much more as that may take, 30 s by default: give the cache a
+/// [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout) that is longer there.
 ///
 /// ```no_run
 /// use idtoken::source::ExternalAccount;
