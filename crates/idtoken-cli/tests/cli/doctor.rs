@@ -143,3 +143,31 @@ async fn a_call_that_is_let_in() {
     );
     assert_eq!(service.visits().len(), 2);
 }
+
+#[tokio::test]
+async fn a_call_goes_by_the_proxy_that_the_variables_name() {
+    let world = World::new().await;
+    let keys = world.google.jwks_url();
+    let line = format!("doctor -a {SERVICE} --call --jwks-url {keys}");
+    let run = world.idtoken(&line).env("HTTPS_PROXY", world.google.url());
+    // The emulator plays the service behind its tunnel, and nobody here trusts its certificate.
+    let told = run.end().await.failed(12).stdout;
+    assert!(told.contains("FAIL  call         no answer"), "{told}");
+    assert_eq!(world.google.hits(Endpoint::Connect), 1);
+}
+
+#[tokio::test]
+async fn a_call_to_this_machine_passes_proxies_by() {
+    let world = World::new().await;
+    let container = "127.0.0.1:9".parse().unwrap();
+    let service = world.google.cloud_run("hello").start(container);
+    let service = service.await.unwrap();
+    let keys = world.google.jwks_url();
+    let (audience, url) = (service.audience(), service.url());
+    let line = format!("doctor -a {audience} --call --url {url} --jwks-url {keys}");
+    let run = world.idtoken(&line).env_remove("NO_PROXY");
+    let run = run.env("HTTP_PROXY", "http://127.0.0.1:9");
+    let run = run.env("http_proxy", "http://127.0.0.1:9");
+    let told = run.end().await.failed(31).stdout;
+    assert!(told.contains("FAIL  call         status 403"), "{told}");
+}
