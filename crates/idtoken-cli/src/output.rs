@@ -106,17 +106,15 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// Puts a remark in the place of each word that starts as a token of Google's does, in whatever
-/// case: what people paste into the wrong place comes back in messages about it.
+/// Puts a remark in the place of each word that has the start of a token of Google's in it: what
+/// people paste into the wrong place comes back in messages about it.
 pub(crate) fn without_tokens(text: &str) -> String {
     let is_part =
         |character: char| character.is_ascii_alphanumeric() || "-_.=+~".contains(character);
     text.split_inclusive(|character| !is_part(character))
         .map(|word| {
             let body = word.trim_end_matches(|character| !is_part(character));
-            let small = body.to_ascii_lowercase();
-            let starts = TOKEN_STARTS.iter().filter_map(|start| small.find(start));
-            match starts.min() {
+            match start_of_token(body) {
                 Some(at) if body.len() - at > SHORTEST_TOKEN => {
                     format!("{}[redacted]{}", &body[..at], &word[body.len()..])
                 }
@@ -126,8 +124,22 @@ pub(crate) fn without_tokens(text: &str) -> String {
         .collect()
 }
 
+/// Hosts come back in small letters. In these it is a start only where a word begins, since
+/// `moneyjar` is a name.
+fn start_of_token(body: &str) -> Option<usize> {
+    let mut places = body.char_indices().map(|(at, _)| body.split_at(at));
+    let found = places.find(|(before, rest)| {
+        let begins_word = !before.ends_with(|last: char| last.is_ascii_alphanumeric());
+        TOKEN_STARTS.iter().any(|start| {
+            let begin = rest.get(..start.len()).unwrap_or_default();
+            begin == *start || begins_word && begin.eq_ignore_ascii_case(start)
+        })
+    });
+    found.map(|(before, _)| before.len())
+}
+
 /// JWTs, since their header is JSON, and access tokens.
-const TOKEN_STARTS: [&str; 2] = ["eyj", "ya29."];
+const TOKEN_STARTS: [&str; 2] = ["eyJ", "ya29."];
 const SHORTEST_TOKEN: usize = 12;
 
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -163,6 +175,12 @@ mod tests {
                 "'http://x/?t=[redacted]'",
             ),
             ("ya29.a0AfB_by0123456789 übrig", "[redacted] übrig"),
+            ("http://eyjhbgcioi.eyjpc3mi.c2ln/", "http://[redacted]/"),
+            ("v1eyJhbGciOi.eyJpc3Mi.c2ln", "v1[redacted]"),
+            (
+                "https://moneyjar-backend-abc.a.run.app",
+                "https://moneyjar-backend-abc.a.run.app",
+            ),
             ("eyJ", "eyJ"),
             (
                 "https://hello-abc.a.run.app, 'keyJar'",
