@@ -35,7 +35,7 @@ pub(super) fn check<B>(request: &Request<B>, allow_remote: bool) -> Result<(), T
     if !allow_remote && !is_local(request) {
         return Err(Trespass::ForeignHost);
     }
-    if is_cross_site(request.method(), request.headers()) || !is_own_origin(request) {
+    if is_cross_site(request.headers()) || !is_own_origin(request) {
         return Err(Trespass::CrossSite);
     }
     Ok(())
@@ -90,14 +90,11 @@ fn is_loopback(authority: &Authority) -> bool {
     idtoken::loopback::is_loopback(authority.host())
 }
 
-/// What browsers say of themselves (Fetch Metadata). A link that somebody follows may come from
-/// anywhere, as for cookies that are `SameSite=Lax`.
-fn is_cross_site(method: &Method, headers: &HeaderMap) -> bool {
-    let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
-    let follows_link = (method == Method::GET || method == Method::HEAD)
-        && says("sec-fetch-mode", "navigate")
-        && says("sec-fetch-dest", "document");
-    says("sec-fetch-site", "cross-site") && !follows_link
+/// What browsers say of themselves (Fetch Metadata), of links and redirects from elsewhere as well.
+/// An address that somebody types in comes from no site, and says `none`.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    sites.any(|site| site == "cross-site")
 }
 
 #[cfg(test)]
@@ -139,12 +136,16 @@ mod tests {
     #[test]
     fn pages_of_other_sites_are_turned_away() {
         let cross = ("sec-fetch-site", "cross-site");
+        let typed = ("sec-fetch-site", "none");
         let navigate = ("sec-fetch-mode", "navigate");
         let document = ("sec-fetch-dest", "document");
         for (method, headers, allowed) in [
             ("POST", vec![cross], false),
             ("GET", vec![cross, ("sec-fetch-mode", "websocket")], false),
-            ("GET", vec![cross, navigate, document], true),
+            ("GET", vec![cross, navigate, document], false),
+            ("HEAD", vec![cross, navigate, document], false),
+            ("GET", vec![typed, cross], false),
+            ("GET", vec![typed, navigate, document], true),
             (
                 "GET",
                 vec![cross, navigate, ("sec-fetch-dest", "iframe")],
