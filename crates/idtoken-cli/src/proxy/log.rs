@@ -1,4 +1,5 @@
-//! What the proxy tells of its requests. Paths, never queries: those can hold secrets.
+//! What the proxy tells of its requests. Paths, never queries: those can hold secrets. Nor tokens
+//! that a path has in it: JSON goes to standard output, which repeats what it is given.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,7 +14,7 @@ use tower_idtoken::refusal::RefusalKind;
 
 use super::answer::Problem;
 use super::upstream::Upstream;
-use crate::output::{DIM, Output, WARN, printable};
+use crate::output::{DIM, Output, WARN, printable, without_tokens};
 use crate::print::jwt_of;
 
 pub(super) struct Log {
@@ -63,7 +64,7 @@ impl Log {
                 "event": "request",
                 "method": entry.method.as_str(),
                 "milliseconds": u64::try_from(milliseconds).unwrap_or(u64::MAX),
-                "path": entry.path,
+                "path": without_tokens(&entry.path),
                 "status": status.as_u16(),
             }));
         } else {
@@ -83,9 +84,9 @@ impl Log {
             self.event(&json!({
                 "event": "trouble",
                 "method": entry.method.as_str(),
-                "path": entry.path,
+                "path": without_tokens(&entry.path),
                 "status": status.as_u16(),
-                "why": why,
+                "why": without_tokens(why),
             }));
         } else {
             let (method, path, why) = (&entry.method, printable(&entry.path), printable(why));

@@ -72,6 +72,17 @@ async fn pages_of_other_sites_are_turned_away() {
 }
 
 #[tokio::test]
+async fn a_token_in_a_path_is_not_logged() {
+    let world = World::new().await;
+    let url = world.url("/v1/eyJhbGciOi.eyJpc3Mi.c2ln");
+    http1().get(&url).send().await.unwrap();
+    let cross_site = http1().get(&url).header("sec-fetch-site", "cross-site");
+    cross_site.send().await.unwrap();
+    let told = world.proxy.end().await;
+    assert_eq!(told.matches("\"/v1/[redacted]\"").count(), 2, "{told}");
+}
+
+#[tokio::test]
 async fn headers_have_an_end() {
     let world = World::new().await;
     let large = "x".repeat(70_000);
