@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,15 +22,16 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::check::{Finding, check};
 use super::{Visit, refusal};
 use crate::answer;
 use crate::journal::Entry;
-use crate::server::connection::first_byte;
 use crate::server::{MOST_CONNECTIONS, Shared, accept};
 
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
@@ -197,9 +199,9 @@ pub(super) async fn serve(listener: TcpListener, mut front: Front) -> Infallible
 
 async fn connection(stream: TcpStream, client: SocketAddr, front: Front) {
     let _ = stream.set_nodelay(true);
-    if !matches!(first_byte(&stream).await, Ok(Some(_))) {
+    let Ok(Ok(stream)) = timeout(HEADER_TIMEOUT, begin(stream)).await else {
         return;
-    }
+    };
     let service = service_fn(move |request| {
         let front = front.clone();
         async move { Ok::<_, Infallible>(front.answer(client, request).await) }
@@ -218,6 +220,20 @@ async fn connection(stream: TcpStream, client: SocketAddr, front: Front) {
     let _ = builder
         .serve_connection_with_upgrades(TokioIo::new(stream), service)
         .await;
+}
+
+/// Waits for as much as tells HTTP/1 from HTTP/2: hyper would, too, but without an end.
+async fn begin(mut stream: TcpStream) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
+    let mut begin = Vec::with_capacity(HTTP2_PREFACE.len());
+    while begin.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&begin) {
+        let mut byte = [0];
+        if stream.read(&mut byte).await? == 0 {
+            break;
+        }
+        begin.extend(byte);
+    }
+    let (read, write) = stream.into_split();
+    Ok(join(Cursor::new(begin).chain(read), write))
 }
 
 /// Both sides of what was upgraded, until one of them ends or the service does.
@@ -268,8 +284,9 @@ fn forwarded(headers: &mut HeaderMap, client: SocketAddr, authority: Option<&Aut
         headers.append(FORWARDED, forwarded);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
-    // A trace that has begun goes on; else one begins here.
-    let (trace, span) = (fastrand::u128(1..), fastrand::u64(1..));
+    // A trace that has begun goes on, in both headers; else one begins here.
+    let (trace, span) =
+        trace_of(headers).unwrap_or_else(|| (fastrand::u128(1..), fastrand::u64(1..)));
     for (name, value) in [
         (CLOUD_TRACE, format!("{trace:032x}/{span};o=0")),
         (TRACE_PARENT, format!("00-{trace:032x}-{span:016x}-00")),
@@ -278,6 +295,22 @@ fn forwarded(headers: &mut HeaderMap, client: SocketAddr, authority: Option<&Aut
             headers.insert(name, value);
         }
     }
+}
+
+/// The trace that a request belongs to and the span that it comes from, by either header.
+fn trace_of(headers: &HeaderMap) -> Option<(u128, u64)> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let parent = || {
+        let mut parts = text(TRACE_PARENT)?.split('-').skip(1);
+        let trace = u128::from_str_radix(parts.next()?, 16).ok()?;
+        Some((trace, u64::from_str_radix(parts.next()?, 16).ok()?))
+    };
+    let cloud = || {
+        let (trace, rest) = text(CLOUD_TRACE)?.split_once('/')?;
+        let span = rest.split(';').next()?.parse().ok()?;
+        Some((u128::from_str_radix(trace, 16).ok()?, span))
+    };
+    parent().or_else(cloud)
 }
 
 /// Drops what is for one connection only, but for an upgrade (RFC 9110 §7.6.1).
@@ -314,6 +347,8 @@ const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// RFC 9113 §3.4.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Cloud Run's own limits: all headers of a request, and its body unless it comes by HTTP/2.
 const MOST_HEADER_BYTES: usize = 64 * 1024;
 const MOST_BODY_BYTES: usize = 32 * 1024 * 1024;

@@ -48,6 +48,8 @@ async fn speak(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     }
 }
 
+/// Without a limit on how long a head takes: it would count on connections at rest as well, and a
+/// test that stops tokio's clock lets hours pass at once.
 async fn http(socket: Socket, shared: Arc<Shared>) -> io::Result<()> {
     let service = service_fn(|request| Box::pin(respond(Arc::clone(&shared), request)));
     let mut connection = http1::Builder::new()
@@ -114,7 +116,7 @@ fn parse_connect(head: &[u8]) -> Option<Request<Bytes>> {
 }
 
 /// What a connection begins with, if it begins with something in time.
-pub(crate) async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
+async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
     let mut byte = [0];
     let read = timeout(PATIENCE, stream.peek(&mut byte)).await??;
     Ok((read == 1).then_some(byte[0]))

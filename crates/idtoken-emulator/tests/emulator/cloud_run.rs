@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use idtoken_emulator::{Account, CloudRun, Emulator, Shape, SigningKey, TokenRequest, Verdict};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 const CALLER: &str = "caller@shop.iam.gserviceaccount.com";
 const GCLOUD: &str = "32555940559.apps.googleusercontent.com";
@@ -286,6 +287,13 @@ async fn a_trace_begins_here_or_goes_on() {
     let own = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
     let (_, _, seen) = call(&service, &[("traceparent", own)]).await;
     assert_eq!(value(&seen, "traceparent"), own);
+    let cloud = "0123456789abcdef0123456789abcdef/81985529216486895;o=0";
+    assert_eq!(value(&seen, "x-cloud-trace-context"), cloud);
+
+    let (_, _, seen) = call(&service, &[("x-cloud-trace-context", cloud)]).await;
+    assert_eq!(value(&seen, "x-cloud-trace-context"), cloud);
+    let parent = value(&seen, "traceparent");
+    assert_eq!(parent[..52], own[..52], "{seen}");
 }
 
 #[tokio::test]
@@ -330,4 +338,21 @@ async fn what_is_too_large_and_a_container_that_is_not_there() {
         .await
         .unwrap();
     assert_eq!(call(&service, &[]).await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn half_a_beginning_does_not_keep_a_connection() {
+    let google = Emulator::start().await.unwrap();
+    let service = google.cloud_run("hello").public();
+    let service = service.start(container().await).await.unwrap();
+    let address = service.url().strip_prefix("http://").unwrap();
+    for begin in [&b""[..], b"PRI * HT", b"GET / HTTP/1.1\r\n"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(begin).await.unwrap();
+        tokio::time::pause();
+        let mut answer = Vec::new();
+        let ended = timeout(Duration::from_secs(61), stream.read_to_end(&mut answer));
+        ended.await.expect("closed in time").unwrap();
+        tokio::time::resume();
+    }
 }
