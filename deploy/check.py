@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -170,8 +171,10 @@ def finishes_in_flight(program, held, token=None):
     assert held.arrived.wait(60)
     program.child.send_signal(signal.SIGTERM)
     # It takes no new connections before it goes on with the old one.
+    deadline = time.monotonic() + 60
     while not refuses(program.port()):
-        pass
+        assert time.monotonic() < deadline, "it takes new connections after SIGTERM"
+        time.sleep(0.01)
     held.go_on.set()
     asking.join()
     held.shutdown()

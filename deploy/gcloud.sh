@@ -8,6 +8,10 @@ hello=hello@$PROJECT.iam.gserviceaccount.com
 front=front@$PROJECT.iam.gserviceaccount.com
 images=$REGION-docker.pkg.dev/$PROJECT/functions
 
+echo "== services of Google's"
+gcloud services enable \
+    run.googleapis.com artifactregistry.googleapis.com iam.googleapis.com
+
 echo "== accounts"
 for account in "$hello" "$front"; do
     gcloud iam service-accounts describe "$account" >/dev/null 2>&1 ||
