@@ -14,6 +14,7 @@ use tower::BoxError;
 
 use self::envoy::Envoy;
 use self::process::Process;
+use self::strangers::status;
 use self::wrk::{Load, Wrk};
 use crate::fixtures::{AUDIENCE, EMAIL};
 use crate::measure::{Effort, min_and_median};
@@ -22,6 +23,7 @@ use crate::report::{Bound, Report};
 mod envoy;
 mod process;
 pub mod roles;
+mod strangers;
 mod wrk;
 
 pub fn run(effort: Effort, report: &mut Report) {
@@ -325,34 +327,7 @@ fn load_in_turn(
     Ok(())
 }
 
-/// What a server on `port` says to a request with this token.
-async fn status(port: u16, token: Option<&str>) -> Result<StatusCode, BoxError> {
-    let request = reqwest::Client::new().get(format!("http://127.0.0.1:{port}/"));
-    let request = match token {
-        Some(token) => request.bearer_auth(token),
-        None => request,
-    };
-    Ok(request.send().await?.status())
-}
-
 impl Candidate<'_> {
-    /// What lets everyone in is quick, and no competitor.
-    async fn turns_strangers_away(&self, world: &World<'_>) -> Result<(), BoxError> {
-        let refused = |status| matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        let strangers = [None, Some(world.elsewhere.as_str())];
-        for token in strangers.into_iter().filter(|_| self.checks) {
-            let status = status(self.port, token).await?;
-            if !refused(status) {
-                return Err(format!("{}: {status} to a stranger", self.name).into());
-            }
-        }
-        let status = status(self.port, Some(&world.good)).await?;
-        if status != StatusCode::OK {
-            return Err(format!("{}: {status} to a good token", self.name).into());
-        }
-        Ok(())
-    }
-
     fn rate(&self) -> f64 {
         min_and_median(
             self.loads
