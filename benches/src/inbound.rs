@@ -141,9 +141,8 @@ fn es256(effort: Effort, report: &mut Report, world: &World) {
     let issuer = Issuer::iap().with_keys(keys);
     let verifier = Verifier::builder()
         .audience(AUDIENCE)
+        .allow(Principal::anyone_of(&issuer))
         .issuer(issuer)
-        // It says nothing of whether the address was verified: only it can sign for this audience.
-        .danger_any_google_identity()
         .remember_tokens(0)
         .build()
         .expect("sound");
