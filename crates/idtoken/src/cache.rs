@@ -12,7 +12,8 @@
 //!   The fetch runs in a task of its own; dropping a waiting call leaves it to the others.
 //! * **Bounded.** 1,024 audiences by default. At the bound the one missed least goes: an audience
 //!   asked for only once or twice goes before one that is in use, and one that a [`TokenHandle`]
-//!   holds does not go at all. When everything held is in use, a further handle works but shares with none.
+//!   holds does not go at all. When everything held is in use, a further handle works but shares
+//!   with none.
 //! * **Recovery.** After a failure the next demand tries again, after a pause of 1 s that doubles
 //!   to 30 s; until then callers get the same error at once. No failure is for good.
 //!

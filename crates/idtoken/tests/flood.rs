@@ -122,7 +122,7 @@ async fn bad_tokens_unknown_key_ids_and_unknown_issuers_leave_memory_flat() {
                         world.forged("k", &format!("https://{id}.test"), id),
                         VerifyErrorKind::WrongIssuer,
                     ),
-                    // Of either issuer, each with keys of its own.
+                    // Of either issuer, whose keys are fetched for each.
                     _ => (
                         world.forged("k", if id % 2 == 0 { ISSUER } else { ANOTHER }, id),
                         VerifyErrorKind::BadSignature,

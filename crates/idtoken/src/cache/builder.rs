@@ -92,7 +92,8 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
     }
 
     /// The shortest time between two tries for one audience while its old token is still good, and
-    /// the age below which a token cannot be [distrusted](super::TokenHandle::distrust); 10 s by default.
+    /// the age below which a token cannot be [distrusted](super::TokenHandle::distrust); 10 s by
+    /// default.
     pub fn retry_pause(mut self, pause: Duration) -> Self {
         self.retry_pause = pause;
         self
